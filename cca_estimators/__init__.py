@@ -1,6 +1,8 @@
 """Joint embeddings for cross-modal retrieval, as scikit-learn estimators."""
 
 from cca_estimators._version import __version__
+from cca_estimators.linear import CCA, CCCA
+from cca_estimators.preprocessing import PerView
 from cca_estimators.views import Views
 
-__all__ = ["Views", "__version__"]
+__all__ = ["CCA", "CCCA", "PerView", "Views", "__version__"]

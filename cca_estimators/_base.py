@@ -1,0 +1,291 @@
+"""The contract that all estimators share: either form of X, one view alone, labels, score."""
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from math import prod
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils._param_validation import Interval
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cca_estimators import _reading
+from cca_estimators.views import Views, n_rows
+
+
+class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_keys=None):
+    """Transformer of two views, given by name or side by side in one array.
+
+    What goes in comes out: a mapping gives `Views` of the same names, and may hold one view alone
+    at transform; an array gives an array.
+
+    Subclasses write `_fit`, `_transform_view` and `_n_outputs`.
+    """
+
+    _parameter_constraints = {"view_split": [Interval(Integral, 1, None, closed="left"), None]}
+    _min_samples = 2
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Fit the estimator.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            Views of shape (n_samples, n_features) or (n_samples, n_steps, n_features) with aligned
+            rows; or both side by side in one array, see `view_split`.
+        y : array-like of shape (n_samples,), default=None
+            Class labels; ignored by unsupervised estimators.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or y are not as described. The estimator then stays as it was.
+        """
+        with _restored_on_error(self):
+            self._forget()
+            views = self._read_first(X, self._min_samples)
+            self._fit(views, self._read_labels(y, views))
+        return self
+
+    @abstractmethod
+    def _fit(self, views, y):
+        """Fit on a dict of views and, if supervised, labels as integers from 0."""
+
+    @abstractmethod
+    def _transform_view(self, name, rows):
+        """Return the transform of one view, shape (n, ...)."""
+
+    @abstractmethod
+    def _n_outputs(self, name):
+        """Return the number of columns of the transform of one view."""
+
+    def transform(self, X):
+        """Transform both views, or one alone.
+
+        Parameters
+        ----------
+        X : mapping of arrays by view name, or array of shape (n_samples, n_features)
+            As in `fit`, except that a mapping may hold only one of the views.
+
+        Returns
+        -------
+        Views or array
+            Transformed views by name, or side by side in one array, as X has them.
+
+        Raises
+        ------
+        ValueError
+            If a view is unknown, has another number of features than in `fit`, or is not finite.
+        """
+        check_is_fitted(self)
+        views = self._read_again(X)
+        outputs = {name: self._transform_view(name, rows) for name, rows in views.items()}
+        if _reading.is_mapping(X):
+            return Views({name: self._wrapped(outputs[name], X[name], [name]) for name in outputs})
+        return self._wrapped(np.hstack(list(outputs.values())), X, list(outputs))
+
+    def fit_transform(self, X, y=None):
+        """Fit the estimator and return the transform of X.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            As in `fit`.
+        y : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        Views or array
+            As `transform` returns it.
+        """
+        return self.fit(X, y).transform(X)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the output columns, view by view.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored, present for the API of scikit-learn.
+
+        Returns
+        -------
+        ndarray of str objects
+            For example ``audio_cca0, audio_cca1, ..., visual_cca0, ...``.
+        """
+        check_is_fitted(self)
+        return self._names_out(self.view_names_in_)
+
+    def _names_out(self, view_names):
+        prefix = type(self).__name__.lower()
+        return np.array(
+            [f"{name}_{prefix}{i}" for name in view_names for i in range(self._n_outputs(name))],
+            dtype=object,
+        )
+
+    def _wrapped(self, output, original, view_names):
+        """Return an output in the container that `set_output` asks for."""
+        container = _get_output_config("transform", self)["dense"]
+        if container == "default" or output.ndim != 2:
+            return output
+        adapter = ADAPTERS_MANAGER.adapters[container]
+        return adapter.create_container(output, original, columns=self._names_out(view_names))
+
+    def _read_first(self, X, min_samples=1):
+        """Read X where its views and features become known."""
+        if _reading.is_mapping(X):
+            views = _reading.named_views(X)
+            _check_n_rows(views, min_samples)
+            self.n_features_in_ = {name: self._width(rows) for name, rows in views.items()}
+        else:
+            X = self._validated(
+                X, reset=True, ensure_min_samples=min_samples, ensure_min_features=2
+            )
+            views = _reading.side_by_side(X, self.view_split)
+        self.view_names_in_ = list(views)
+        self._widths_ = {name: self._width(rows) for name, rows in views.items()}
+        return views
+
+    def _read_again(self, X):
+        """Read X whose views and features must be those of the first time."""
+        if _reading.is_mapping(X):
+            views = _reading.named_views(X, known=self.view_names_in_)
+        elif isinstance(self.n_features_in_, dict):
+            raise ValueError(
+                f"X is a {type(X).__name__}, but fit saw the views {self.view_names_in_} by name: "
+                f"pass a mapping such as {{{self.view_names_in_[0]!r}: rows}}."
+            )
+        else:
+            X = self._validated(X, reset=False)
+            widths = [self._widths_[name] for name in self.view_names_in_]
+            views = _reading.side_by_side(X, widths[0])
+        _check_n_rows(views, 1)
+        for name, rows in views.items():
+            self._check_width(name, rows)
+        return views
+
+    def _validated(self, X, **options):
+        dtypes = [np.float64, np.float32]
+        return validate_data(self, X, dtype=dtypes, ensure_all_finite=False, **options)
+
+    def _width(self, rows):
+        """Return the number of features of one view."""
+        return prod(rows.shape[1:])
+
+    def _check_width(self, name, rows):
+        if self._width(rows) != self._widths_[name]:
+            raise ValueError(
+                f"View {name!r} has {self._width(rows)} features (shape {tuple(rows.shape)}), but "
+                f"{type(self).__name__} was fitted with {self._widths_[name]}."
+            )
+
+    def _read_labels(self, y, views):
+        """Return what `_fit` needs of y."""
+        return y
+
+    def _forget(self):
+        """Delete the fitted attributes."""
+        for attribute in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, attribute)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class CrossModalEstimator(ViewsTransformer):
+    """Estimator of a joint embedding of two views.
+
+    Attributes
+    ----------
+    metric : {"cosine", "hamming"}
+        How the scorers and the index compare embeddings.
+    """
+
+    metric = "cosine"
+    _supervised = False
+
+    def score(self, X, y=None):
+        """Return the mean average precision (MAP) of cross-modal retrieval.
+
+        Each view queries the other, over the full ranked list; both directions are averaged.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            As in `fit`.
+        y : array-like of shape (n_samples,), default=None
+            Class labels: rows of the same class are relevant to each other. None: each row is
+            relevant to its own partner only.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        from cca_estimators.metrics import cross_modal_map
+
+        return cross_modal_map(self, X, y)
+
+    def _n_outputs(self, name):
+        return self.n_components_
+
+    def _read_labels(self, y, views):
+        if not self._supervised:
+            return None
+        codes = self._class_codes(y, n_rows(next(iter(views.values()))))
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class only, {self.classes_[0]!r}; {type(self).__name__} tells "
+                "classes apart and needs two or more."
+            )
+        return codes
+
+    def _class_codes(self, y, n_samples):
+        """Read labels into `classes_` and return them as integers from 0."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: it "
+                "learns from class labels, one for each row."
+            )
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(np.empty(n_samples), y)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        return codes
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self._supervised
+        return tags
+
+
+@contextmanager
+def _restored_on_error(estimator):
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _check_n_rows(views, minimum):
+    for name, rows in views.items():
+        if n_rows(rows) < minimum:
+            raise ValueError(
+                f"View {name!r} has {n_rows(rows)} row(s); a minimum of {minimum} is required."
+            )

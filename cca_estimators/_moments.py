@@ -1,0 +1,309 @@
+"""Second moments of two views, gathered in row blocks: weighted, mergeable, without centred copies.
+
+A block enters as it is when its columns lie near zero, and is centred on its own mean otherwise,
+so that nothing cancels however far the data lie from the origin. Blocks and whole accumulators are
+merged by the pairwise update of Chan, Golub and LeVeque (The American Statistician 37, 1983).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import blas
+
+
+class Moments(NamedTuple):
+    """Means and covariances of two views, ready for the solver.
+
+    Attributes
+    ----------
+    means : tuple of ndarray, shapes (n_features_x,), (n_features_y,)
+    xx, yy, xy : ndarray
+        Covariances within the views and between them.
+    n_rows : tuple of float
+        Effective number of rows of each view, ``(sum w)^2 / sum w^2`` of the row weights.
+    eps : float
+        Relative spacing of the floating point numbers that the views were stored in.
+    """
+
+    means: tuple
+    xx: np.ndarray
+    yy: np.ndarray
+    xy: np.ndarray
+    n_rows: tuple
+    eps: float
+
+
+class Block(NamedTuple):
+    """Rows of one view, scaled by the roots of their weights, and what centres them.
+
+    The rows either are as they came, and `offset` is their mean, or are centred, and `offset` is 0:
+    their scatter is ``rows.T @ rows - weight * outer(offset, offset)``.
+    """
+
+    rows: np.ndarray
+    weight: float
+    mean: np.ndarray
+    offset: np.ndarray
+
+
+class Scatter:
+    """Total weight, mean and centred scatter matrix of the rows of one view."""
+
+    def __init__(self):
+        self.weight = 0.0
+        self.squared_weight = 0.0
+        self.mean = 0.0
+        self.matrix = 0.0
+        self.eps = np.finfo(np.float64).eps
+        self._far = False
+
+    def update(self, rows, weights=None):
+        """Add float rows, shape (n, n_features), and return them as a `Block`."""
+        self.eps = max(self.eps, np.finfo(rows.dtype).eps)
+        if not self._far:
+            block = _as_they_are(rows, weights)
+            gram = _float64(block.rows.T @ block.rows)
+            # centre before squaring where the squared mean exceeds the variance
+            self._far = bool(np.any(2 * block.weight * block.mean**2 > gram.diagonal()))
+        if self._far:
+            block = _centred(rows, weights)
+            gram = _float64(block.rows.T @ block.rows)
+        _add_outer(gram, -block.weight, block.offset, block.offset)
+        squared_weight = block.weight if weights is None else float(weights @ weights)
+        self._add(block.weight, squared_weight, block.mean, gram)
+        return block
+
+    def merge(self, other, scale=1.0):
+        """Add another scatter with its weights multiplied by `scale`."""
+        self.eps = max(self.eps, other.eps)
+        self._add(
+            scale * other.weight,
+            scale**2 * other.squared_weight,
+            other.mean,
+            scale * other.matrix,
+        )
+
+    def _add(self, weight, squared_weight, mean, matrix):
+        total = self.weight + weight
+        shift = mean - self.mean
+        if self.weight:
+            _add_outer(matrix, self.weight * weight / total, shift, shift)
+            matrix += self.matrix
+        self.matrix = matrix
+        self.mean = self.mean + shift * (weight / total)
+        self.weight = total
+        self.squared_weight += squared_weight
+
+    @property
+    def n_rows(self):
+        """Effective number of rows."""
+        return self.weight**2 / self.squared_weight
+
+
+class Cross:
+    """Scatter between two views with aligned rows."""
+
+    def __init__(self):
+        self.weight = 0.0
+        self.means = 0.0, 0.0
+        self.matrix = 0.0
+
+    def update(self, x, y):
+        """Add the aligned `Block` of each view."""
+        matrix = _float64(x.rows.T @ y.rows)
+        _add_outer(matrix, -x.weight, x.offset, y.offset)
+        self._add(x.weight, (x.mean, y.mean), matrix)
+
+    def merge(self, other, scale=1.0):
+        """Add another cross scatter with its weights multiplied by `scale`."""
+        self._add(scale * other.weight, other.means, scale * other.matrix)
+
+    def _add(self, weight, means, matrix):
+        total = self.weight + weight
+        x, y = (new - old for new, old in zip(means, self.means, strict=True))
+        if self.weight:
+            _add_outer(matrix, self.weight * weight / total, x, y)
+            matrix += self.matrix
+        self.matrix = matrix
+        self.means = self.means[0] + x * (weight / total), self.means[1] + y * (weight / total)
+        self.weight = total
+
+
+class PairedScatter:
+    """Scatter of two views with aligned rows: within each and between them."""
+
+    def __init__(self):
+        self.x, self.y, self.cross = Scatter(), Scatter(), Cross()
+
+    def update(self, x, y):
+        """Add aligned float rows of both views."""
+        self.cross.update(self.x.update(x), self.y.update(y))
+
+    def merge(self, other, scale=1.0):
+        """Add another paired scatter with its weights multiplied by `scale`."""
+        self.x.merge(other.x, scale)
+        self.y.merge(other.y, scale)
+        self.cross.merge(other.cross, scale)
+
+
+class ClassScatter:
+    """Weighted scatter of the rows of one view, with the mean of each class.
+
+    Parameters
+    ----------
+    row_weights : ndarray, shape (n_classes,)
+        Weight of a row of each class, positive.
+    """
+
+    def __init__(self, row_weights):
+        self.scatter = Scatter()
+        uniform = np.all(row_weights == row_weights[0])
+        self._row_weights = None if uniform else row_weights
+        self._scales = 1.0 if uniform else np.sqrt(row_weights)[:, None]
+        self._counts = np.zeros((len(row_weights), 1))
+        self._sums = 0.0
+        self._reference = None
+
+    def update(self, rows, codes):
+        """Add rows whose classes are the integers `codes`; return them as a `Block`."""
+        weights = None if self._row_weights is None else self._row_weights[codes]
+        block = self.scatter.update(rows, weights)
+        self._reference = block.mean if self._reference is None else self._reference
+        members = codes == np.arange(len(self._counts))[:, None]
+        counts = members.sum(axis=1, keepdims=True)
+        sums = (members.astype(rows.dtype) @ block.rows) / self._scales
+        self._sums += sums + counts * (block.mean - block.offset - self._reference)
+        self._counts += counts
+        return block
+
+    @property
+    def class_means(self):
+        """Means of the classes, shape (n_classes, n_features)."""
+        return self._reference + self._sums / self._counts
+
+
+class MergedClasses(NamedTuple):
+    """What `ClassScatter` gathers, merged from a scatter of each class instead."""
+
+    scatter: Scatter
+    class_means: np.ndarray
+
+    @classmethod
+    def merge(cls, scatters, row_weights):
+        """Merge one `Scatter` per class with the weight of a row of each."""
+        merged = Scatter()
+        for scatter, weight in zip(scatters, row_weights, strict=True):
+            merged.merge(scatter, weight)
+        return cls(merged, np.array([scatter.mean for scatter in scatters]))
+
+
+def paired_moments(scatter):
+    """Return the unbiased covariances of a `PairedScatter`.
+
+    Parameters
+    ----------
+    scatter : PairedScatter
+
+    Returns
+    -------
+    Moments
+    """
+    norm = scatter.x.weight - 1
+    return _moments(scatter.x, scatter.y, scatter.cross.matrix / norm, norm, norm)
+
+
+def class_pair_weights(counts_x, counts_y, class_weight=None):
+    """Return the share of each class in the cross-view pairs of the same class.
+
+    Parameters
+    ----------
+    counts_x, counts_y : array-like, shape (n_classes,)
+        Number of rows of each class in each view, positive.
+    class_weight : {None, "balanced"}, default=None
+        None counts every pair once, so a class weighs as the product of its two counts
+        (Rasiwasia et al., 2014); "balanced" gives every class the same weight.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        Non-negative weights which sum to 1.
+    """
+    pairs = np.multiply(counts_x, counts_y, dtype=np.float64)
+    if class_weight == "balanced":
+        pairs = (pairs > 0).astype(np.float64)
+    return pairs / pairs.sum()
+
+
+def cluster_moments(x, y, pair_weights, cross=None, pair_weight=0.0):
+    """Return the moments over all cross-view pairs of rows of the same class.
+
+    The cross covariance needs the class means alone: it is the covariance between them. Adding
+    `pair_weight` times the pairwise covariance within the classes is the same as mixing the
+    covariance of the true pairs, weighted like the rows, with that of all pairs.
+
+    Parameters
+    ----------
+    x, y : ClassScatter or MergedClasses
+        Each view; their numbers of rows may differ.
+    pair_weights : ndarray, shape (n_classes,)
+        Share of each class, from `class_pair_weights`.
+    cross : Cross, default=None
+        Row-weighted scatter of the true pairs; needed if `pair_weight` is positive.
+    pair_weight : float in [0, 1], default=0.0
+        Share of the true pairs in the mixture.
+
+    Returns
+    -------
+    Moments
+    """
+    between = _between(x, y, pair_weights)
+    if pair_weight:
+        between = (1 - pair_weight) * between + pair_weight * cross.matrix / cross.weight
+    return _moments(x.scatter, y.scatter, between, x.scatter.weight, y.scatter.weight)
+
+
+def _between(x, y, pair_weights):
+    x, y = (side.class_means - side.scatter.mean for side in (x, y))
+    return (x * pair_weights[:, None]).T @ y
+
+
+def _moments(x, y, xy, norm_x, norm_y):
+    return Moments(
+        means=(x.mean, y.mean),
+        xx=x.matrix / norm_x,
+        yy=y.matrix / norm_y,
+        xy=xy,
+        n_rows=(x.n_rows, y.n_rows),
+        eps=max(x.eps, y.eps),
+    )
+
+
+def _as_they_are(rows, weights):
+    if weights is None:
+        mean = _float64(np.ones(len(rows), rows.dtype) @ rows) / len(rows)
+        return Block(rows, float(len(rows)), mean, mean)
+    weight = float(weights.sum())
+    mean = _float64(weights.astype(rows.dtype) @ rows) / weight
+    rows = rows * np.sqrt(weights).astype(rows.dtype)[:, None]
+    return Block(rows, weight, mean, mean)
+
+
+def _centred(rows, weights):
+    """Centre a copy of the rows, twice: the mean of what is left is exact to the last digit."""
+    weights = np.ones(len(rows)) if weights is None else weights
+    weight = weights.sum()
+    first = (weights @ rows / weight).astype(rows.dtype)
+    rows = rows - first
+    rest = weights @ rows / weight
+    rows -= rest.astype(rows.dtype)
+    rows *= np.sqrt(weights).astype(rows.dtype)[:, None]
+    return Block(rows, float(weight), first + rest, np.zeros_like(rest))
+
+
+def _add_outer(matrix, scale, u, v):
+    """Add ``scale * outer(u, v)`` to a float64 matrix in C order, in place."""
+    blas.dger(scale, v, u, a=matrix.T, overwrite_a=True)
+
+
+def _float64(array):
+    return array.astype(np.float64, copy=False)

@@ -1,0 +1,147 @@
+"""Reading X in either form: a mapping of two views, or one array with both views side by side."""
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn import get_config
+from sklearn.utils import gen_batches
+
+from cca_estimators.views import n_rows
+
+ARRAY_NAMES = ("first", "second")
+_BLOCK_BYTES = 2**25
+_FLOATS = (np.float32, np.float64)
+
+
+def is_mapping(X):
+    """Tell whether X holds its views by name.
+
+    Raises
+    ------
+    TypeError
+        If X is a list or tuple of two arrays, which scikit-learn would split over the views.
+    """
+    if isinstance(X, (list, tuple)) and len(X) == 2 and all(np.ndim(view) >= 2 for view in X):
+        raise TypeError(
+            f"X is a {type(X).__name__} of two arrays, and scikit-learn would split it over the "
+            "views instead of the rows. Name the views: X = Views(audio=X[0], visual=X[1])."
+        )
+    return isinstance(X, Mapping)
+
+
+def named_views(X, known=None):
+    """Return the views of a mapping as a dict of arrays (or h5py datasets) with aligned rows.
+
+    Parameters
+    ----------
+    X : mapping of str to array-like
+    known : collection of str, default=None
+        Names that X may hold, one or both; None: X must hold exactly two views.
+    """
+    names = list(X)
+    if known is None and len(names) != 2:
+        raise ValueError(f"X holds {len(names)} views {names}; exactly two are needed.")
+    if known is not None and not (names and set(names) <= set(known)):
+        raise ValueError(f"X holds the views {names}; those known from fit are {list(known)}.")
+    views = {name: _as_rows(X[name], name) for name in names}
+    check_aligned(views)
+    return views
+
+
+def check_aligned(views):
+    """Raise ValueError unless all views have the same number of rows."""
+    lengths = {name: n_rows(rows) for name, rows in views.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"The views do not align: their numbers of rows are {lengths}. "
+            "Row i of every view must be the same sample."
+        )
+
+
+def side_by_side(X, view_split):
+    """Return the two views of an array as a dict of its leading and its other columns."""
+    n_columns = X.shape[1]
+    split = n_columns // 2 if view_split is None else view_split
+    if split >= n_columns:
+        raise ValueError(
+            f"view_split={split} leaves no column for the second view: X has {n_columns} columns. "
+            f"Set view_split between 1 and {n_columns - 1}."
+        )
+    return dict(zip(ARRAY_NAMES, (X[:, :split], X[:, split:]), strict=True))
+
+
+def blocks(views):
+    """Yield a slice of rows and the finite float block, shape (n, features), of each view.
+
+    A block takes at most a fixed amount of memory, or scikit-learn's `working_memory` if that is
+    less.
+    """
+    budget = min(_BLOCK_BYTES, get_config()["working_memory"] * 2**20)
+    row_bytes = sum(prod(rows.shape[1:]) * rows.dtype.itemsize for rows in views.values())
+    size = max(1, int(budget / row_bytes))
+    for taken in gen_batches(next(iter(views.values())).shape[0], size):
+        yield taken, [_flat_block(rows, taken, name) for name, rows in views.items()]
+
+
+def _flat_block(rows, taken, name):
+    block = np.asarray(rows[taken])
+    block = block.reshape(len(block), -1)
+    if block.dtype not in _FLOATS:
+        block = block.astype(np.float64)
+    check_finite(block, name, taken.start)
+    return block
+
+
+def check_finite(block, name, start=0):
+    """Raise ValueError if a block of rows, the first of which is row `start`, is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.ones(len(block), block.dtype) @ block).all():
+            return
+    found = np.argwhere(~np.isfinite(block))
+    if len(found):
+        row, column = found[0]
+        raise ValueError(
+            f"View {name!r} contains NaN or infinity (NaN, inf): {block[row, column]} in row "
+            f"{start + row}, feature {column}. Drop or impute such values first, for example by "
+            "PerView(SimpleImputer())."
+        )
+
+
+def _as_rows(rows, name):
+    """Return one view as it is if it is an array or an h5py dataset, else as an array."""
+    if issparse(rows):
+        raise TypeError(f"View {name!r} is sparse, which is not supported: pass its toarray().")
+    if hasattr(rows, "detach"):
+        rows = rows.detach().cpu().numpy()
+    elif not hasattr(rows, "chunks"):  # an h5py dataset stays in its file
+        rows = np.asarray(rows)
+    _check_shape(rows, name)
+    return _check_dtype(rows, name)
+
+
+def _check_shape(rows, name):
+    if len(rows.shape) < 2:
+        raise ValueError(
+            f"View {name!r} has shape {rows.shape}; an array (n, features) or (n, steps, features) "
+            "is needed. Reshape a single feature by reshape(-1, 1)."
+        )
+    if 0 in rows.shape[1:]:
+        raise ValueError(f"View {name!r} has shape {rows.shape}: it holds no feature.")
+
+
+def _check_dtype(rows, name):
+    if rows.dtype.kind == "c":
+        raise ValueError(
+            f"View {name!r} has complex values (Complex data not supported): pass real numbers, "
+            "for example magnitudes."
+        )
+    if rows.dtype.kind in "fiub":
+        return rows
+    try:
+        return np.asarray(rows, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"View {name!r} has dtype {rows.dtype}, and its values are not all numbers: {error}"
+        ) from error

@@ -1,0 +1,178 @@
+"""The one solver of the family: whiten both views, decompose what is between them, fix signs."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+_MAX_SHRINKAGE = 0.99
+_WELL_CONDITIONED = 1e-8
+
+
+class Solution(NamedTuple):
+    """Canonical directions and correlations.
+
+    Attributes
+    ----------
+    weights : tuple of ndarray, shapes (n_features_x, n_components), (n_features_y, n_components)
+    correlations : ndarray, shape (n_components,)
+        In descending order.
+    """
+
+    weights: tuple
+    correlations: np.ndarray
+
+
+def shrinkage_ridge(covariance, n_rows):
+    """Return the ridge that the oracle approximating shrinkage adds, relative to the mean variance.
+
+    The shrinkage `s` of Chen, Wiesel, Eldar and Hero (IEEE Transactions on Signal Processing
+    58(10), 2010) replaces a covariance `C` by ``(1 - s) C + s m I``, with `m` its mean variance.
+    Up to a scale this is ``C + s / (1 - s) m I``. As in scikit-learn's `OAS`, terms of the order
+    2 / n_features are left out. The shrinkage is bounded by 0.99.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n_features, n_features)
+    n_rows : float
+        Number of rows, effective if they are weighted, that the covariance stems from.
+
+    Returns
+    -------
+    float
+        Ridge relative to the mean variance, in [0, 99].
+    """
+    n_features = len(covariance)
+    squares = np.vdot(covariance, covariance) / n_features**2
+    squared_mean = (np.trace(covariance) / n_features) ** 2
+    denominator = (n_rows + 1) * (squares - squared_mean / n_features)
+    shrinkage = (squares + squared_mean) / denominator if denominator > 0 else 1.0
+    shrinkage = min(shrinkage, _MAX_SHRINKAGE)
+    return shrinkage / (1 - shrinkage)
+
+
+def solve(moments, n_components=None, ridges=(0.0, 0.0), most=None):
+    """Solve ``max tr(W' C_xy V)`` subject to ``W' (C_xx + r I) W = V' (C_yy + r I) V = I``.
+
+    Directions in which a view does not vary are dropped. The sign of each pair of directions makes
+    the largest weight of the first view positive.
+
+    Parameters
+    ----------
+    moments : Moments
+    n_components : int, default=None
+        Number of pairs of directions; None: as many as there are.
+    ridges : tuple of float, default=(0.0, 0.0)
+        Ridge of each view relative to its mean variance.
+    most : int, default=None
+        Bound on the number of pairs beside the ranks of the views, such as that of the classes.
+
+    Returns
+    -------
+    Solution
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer than `n_components` pairs.
+    """
+    x, y = (
+        Whitener(covariance, mean, ridge, moments.eps)
+        for covariance, mean, ridge in zip(
+            (moments.xx, moments.yy), moments.means, ridges, strict=True
+        )
+    )
+    cross = y.whiten(x.whiten(moments.xy).T).T
+    n_components = _bounded(n_components, min(*cross.shape, most or np.inf))
+    left, correlations, right = linalg.svd(cross, full_matrices=False, check_finite=False)
+    weights_x = x.directions(left[:, :n_components])
+    weights_y = y.directions(right[:n_components].T)
+    largest = np.abs(weights_x).argmax(axis=0)
+    signs = np.where(weights_x[largest, np.arange(n_components)] < 0, -1.0, 1.0)
+    return Solution((weights_x * signs, weights_y * signs), correlations[:n_components])
+
+
+class Whitener:
+    """The map `K` with ``K' (C + r I) K = I``, without the directions that do not vary.
+
+    The columns are scaled to unit variance before anything is factorised, so the units in which
+    features come do not matter. A well conditioned matrix is factorised by Cholesky, any other by
+    its eigenvalues.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n_features, n_features)
+    mean : ndarray, shape (n_features,)
+        Against it, a variance that is rounding error only is told.
+    ridge : float
+        Ridge relative to the mean variance.
+    eps : float
+        Relative spacing of the floating point numbers of the data.
+    """
+
+    def __init__(self, covariance, mean, ridge, eps):
+        variances = covariance.diagonal()
+        absolute = ridge * variances.mean()
+        self._n_features = len(covariance)
+        self._varies = np.flatnonzero(variances > (10 * eps * mean) ** 2)
+        self._scales = np.sqrt(variances[self._varies] + absolute)[:, None]
+        correlation = _submatrix(covariance, self._varies)
+        correlation[np.diag_indices_from(correlation)] += absolute
+        correlation /= self._scales
+        correlation /= self._scales.T
+        self._factor = _cholesky(correlation)
+        self._root = _inverse_root(correlation, eps) if self._factor is None else None
+
+    def whiten(self, matrix):
+        """Return ``K' A`` for `A` of shape (n_features, n)."""
+        scaled = matrix[self._varies] / self._scales
+        if self._factor is None:
+            return self._root.T @ scaled
+        return linalg.solve_triangular(self._factor, scaled, lower=True, check_finite=False)
+
+    def directions(self, matrix):
+        """Return ``K A`` for `A` of shape (rank, n)."""
+        if self._factor is None:
+            directions = self._root @ matrix
+        else:
+            directions = linalg.solve_triangular(
+                self._factor, matrix, trans="T", lower=True, check_finite=False
+            )
+        full = np.zeros((self._n_features, matrix.shape[1]))
+        full[self._varies] = directions / self._scales
+        return full
+
+
+def _submatrix(covariance, kept):
+    if len(kept) == len(covariance):
+        return covariance.copy()
+    return covariance[np.ix_(kept, kept)]
+
+
+def _cholesky(correlation):
+    """Return the lower factor of a well conditioned correlation matrix, or None."""
+    factor, failed = linalg.lapack.dpotrf(correlation.T, lower=1, clean=0)
+    if failed or not len(factor):
+        return None
+    norm = np.abs(correlation).sum(axis=0).max()
+    reciprocal_condition, _ = linalg.lapack.dpocon(factor, norm, uplo="L")
+    return factor if reciprocal_condition > _WELL_CONDITIONED else None
+
+
+def _inverse_root(correlation, eps):
+    """Return `K` with ``K' R K = I`` on the range of `R`."""
+    eigenvalues, vectors = linalg.eigh(correlation, check_finite=False)
+    keep = eigenvalues > len(correlation) * 10 * eps * eigenvalues.max(initial=0.0)
+    return vectors[:, keep] / np.sqrt(eigenvalues[keep])
+
+
+def _bounded(n_components, rank):
+    if n_components is not None and n_components > rank:
+        warnings.warn(
+            f"n_components={n_components} is above the {rank} pairs of directions that the data "
+            f"determine; keeping {rank}. Set n_components to at most {rank}, or None.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return int(min(n_components or np.inf, rank))

@@ -1,0 +1,411 @@
+"""Linear joint embeddings: canonical correlation analysis of pairs and of classes."""
+
+import warnings
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from cca_estimators import _reading
+from cca_estimators._base import CrossModalEstimator, _restored_on_error
+from cca_estimators._moments import (
+    ClassScatter,
+    Cross,
+    MergedClasses,
+    PairedScatter,
+    class_pair_weights,
+    cluster_moments,
+    paired_moments,
+)
+from cca_estimators._solver import shrinkage_ridge, solve
+
+__all__ = ["CCA", "CCCA"]
+
+_DEFAULT_COMPONENTS = 10
+
+
+class LinearEmbedding(CrossModalEstimator):
+    """Projection of each view by the solution of a CCA of some second moments.
+
+    Subclasses write `_moments`, `_gathered` and `_gathered_moments`.
+    """
+
+    _parameter_constraints = {
+        **CrossModalEstimator._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "reg": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"}), dict],
+        "weighted": ["boolean"],
+    }
+
+    def _fit(self, views, y):
+        self._solve(self._moments(views, y))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Add rows to those seen so far: the result is that of a single fit on all of them.
+
+        The moments that this needs are kept in the estimator, which `fit` does not do: begin with
+        `partial_fit`. Until two rows (and two classes, where labels are used) have been seen, the
+        estimator is not fitted.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            As in `fit`; one row is enough.
+        y : array-like of shape (n_samples,), default=None
+            As in `fit`; classes may turn up in any order.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or y are not as described. The estimator then stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            If the estimator was fitted by `fit`, which is then forgotten.
+        """
+        first = not hasattr(self, "scatter_")
+        if first and hasattr(self, "weights_"):
+            warnings.warn(
+                f"This {type(self).__name__} was fitted by fit, which keeps no moments to add to: "
+                "partial_fit begins anew. To add rows, begin with partial_fit.",
+                UserWarning,
+                stacklevel=2,
+            )
+        with _restored_on_error(self):
+            if first:
+                self._forget()
+            views = self._read_first(X) if first else self._read_again(X)
+            self.scatter_ = self._gathered(views, y, None if first else self.scatter_)
+            moments = self._gathered_moments()
+            if moments is not None:
+                self._solve(moments)
+        return self
+
+    @abstractmethod
+    def _moments(self, views, y):
+        """Return the moments of the views, and of the labels as integers from 0."""
+
+    @abstractmethod
+    def _gathered(self, views, y, scatter):
+        """Return a new scatter which adds the views to an older one, which may be None."""
+
+    @abstractmethod
+    def _gathered_moments(self):
+        """Return the moments of `scatter_`, or None if it does not hold enough rows."""
+
+    def _most_components(self):
+        """Return a bound on the number of components beside the ranks of the views, or None."""
+
+    def _solve(self, moments):
+        names = self.view_names_in_
+        self._check_varies(moments)
+        self.reg_ = ridges(self.reg, names, moments)
+        solution = solve(
+            moments, self.n_components, tuple(self.reg_.values()), self._most_components()
+        )
+        self.weights_ = dict(zip(names, solution.weights, strict=True))
+        self.means_ = dict(zip(names, moments.means, strict=True))
+        self.correlations_ = solution.correlations
+        self.n_components_ = len(solution.correlations)
+
+    def _check_varies(self, moments):
+        for name, covariance in zip(self.view_names_in_, (moments.xx, moments.yy), strict=True):
+            if not covariance.diagonal().any():
+                raise ValueError(
+                    f"View {name!r} does not vary over the {moments.n_rows[0]:.0f} rows: there is "
+                    "nothing to correlate. Check how its features were made."
+                )
+
+    def _transform_view(self, name, rows):
+        weights = self.weights_[name] * (self.correlations_ if self.weighted else 1.0)
+        dtype = np.float32 if rows.dtype == np.float32 else np.float64
+        embedding = np.empty((rows.shape[0], self.n_components_), dtype)
+        for taken, (block,) in _reading.blocks({name: rows}):
+            embedding[taken] = (block - self.means_[name]) @ weights
+        return embedding
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "weights_")
+
+
+class CCA(LinearEmbedding):
+    """Canonical correlation analysis (CCA).
+
+    Finds directions `W`, `V` of the two views whose projections correlate most::
+
+        max tr(W' C_xy V)   subject to   W' (C_xx + r I) W = V' (C_yy + r I) V = I
+
+    with the sample covariances `C`. The labels are not used. The covariances are gathered in row
+    blocks from memory or from a file, so the memory needed does not grow with the rows.
+
+    Read more in the :ref:`User Guide <linear>`.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of dimensions of the embedding; None: 10, or as many as the ranks of the views
+        allow if those are fewer. Further variates mostly add noise to a cosine.
+    reg : float, "auto" or dict, default="auto"
+        Ridge `r`, as a multiple of the view's mean variance. "auto" takes the oracle approximating
+        shrinkage of each view [3]_. A dict sets the views apart by name.
+    weighted : bool, default=True
+        Multiply each variate by its canonical correlation, which serves cosine similarity; False:
+        variates of unit variance.
+    view_split : int, default=None
+        Number of leading columns that form the first view, if X is one array; None: half of them.
+
+    Attributes
+    ----------
+    weights_ : dict of ndarray, shape (n_features, n_components_)
+        Directions of each view, by name.
+    means_ : dict of ndarray, shape (n_features,)
+        Mean of each view.
+    correlations_ : ndarray of shape (n_components_,)
+        Canonical correlations (regularised), descending.
+    reg_ : dict of float
+        Ridge used for each view.
+    n_components_ : int
+        Number of dimensions of the embedding.
+    view_names_in_ : list of str
+        Names of the views; "first" and "second" if X was one array.
+    n_features_in_ : int, or dict of int by view name
+        Number of features seen in `fit`, steps and features of sequences multiplied.
+    feature_names_in_ : ndarray of str
+        Names of the columns, if X was one DataFrame.
+    scatter_ : object
+        Moments gathered by `partial_fit`.
+
+    See Also
+    --------
+    CCCA : CCA of all pairs of the same class.
+    KCCA : CCA with kernels.
+    DCCA : CCA of the outputs of two networks.
+
+    References
+    ----------
+    .. [1] H. Hotelling, "Relations between two sets of variates", Biometrika 28, 321-377, 1936.
+    .. [2] D. Hardoon, S. Szedmak, J. Shawe-Taylor, "Canonical correlation analysis: An overview
+       with application to learning methods", Neural Computation 16(12), 2639-2664, 2004.
+    .. [3] Y. Chen, A. Wiesel, Y. Eldar, A. Hero, "Shrinkage algorithms for MMSE covariance
+       estimation", IEEE Transactions on Signal Processing 58(10), 5016-5029, 2010.
+
+    Examples
+    --------
+    >>> from cca_estimators import CCA
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=200, n_features=(8, 12), random_state=0)
+    >>> cca = CCA(n_components=3).fit(X)
+    >>> cca.transform(X)
+    Views(audio=(200, 3), visual=(200, 3))
+    >>> cca.transform({"audio": X["audio"][:5]})
+    Views(audio=(5, 3))
+    """
+
+    def __init__(self, n_components=None, *, reg="auto", weighted=True, view_split=None):
+        self.n_components = n_components
+        self.reg = reg
+        self.weighted = weighted
+        self.view_split = view_split
+
+    def _moments(self, views, y):
+        return paired_moments(self._gathered(views, y, None))
+
+    def _gathered(self, views, y, scatter):
+        new = PairedScatter()
+        for _, blocks in _reading.blocks(views):
+            new.update(*blocks)
+        if scatter is not None:
+            new.merge(scatter)
+        return new
+
+    def _most_components(self):
+        return _DEFAULT_COMPONENTS if self.n_components is None else None
+
+    def _gathered_moments(self):
+        return paired_moments(self.scatter_) if self.scatter_.x.weight >= 2 else None
+
+
+class CCCA(LinearEmbedding):
+    """Cluster canonical correlation analysis (C-CCA): CCA over all pairs of the same class.
+
+    The covariances are those of the set of all pairs of a row of one view and a row of the other
+    view that have the same class, `M` pairs in all::
+
+        C_xy = 1/M sum_c sum_{j in X_c, k in Y_c} x_j y_k'
+        C_xx = 1/M sum_c |Y_c| sum_{j in X_c} x_j x_j'
+
+    centred with the pair-weighted means, and `C_yy` alike. The pairs are never listed: the class
+    means give `C_xy`, so the cost is that of `CCA`. Only C - 1 directions are determined.
+
+    Read more in the :ref:`User Guide <linear>`.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of dimensions of the embedding; None: the number of classes less one.
+    reg : float, "auto" or dict, default="auto"
+        Ridge, as a multiple of the view's mean variance. "auto" takes the oracle approximating
+        shrinkage of each view. A dict sets the views apart by name.
+    weighted : bool, default=True
+        Multiply each variate by its canonical correlation, which serves cosine similarity; False:
+        variates of unit variance.
+    pair_weight : float in [0, 1], default=0.0
+        Share of the true pairs in the cross covariance, ``b * pairs + (1 - b) * classes``; 0.2 is
+        the setting of [2]_. Rows keep their pair weights, so correlations never exceed 1.
+    class_weight : {None, "balanced"}, default=None
+        None counts every pair once, so large classes weigh by the square of their size;
+        "balanced" gives all classes the same weight.
+    view_split : int, default=None
+        Number of leading columns that form the first view, if X is one array; None: half of them.
+
+    Attributes
+    ----------
+    weights_ : dict of ndarray, shape (n_features, n_components_)
+        Directions of each view, by name.
+    means_ : dict of ndarray, shape (n_features,)
+        Pair-weighted mean of each view.
+    correlations_ : ndarray of shape (n_components_,)
+        Canonical correlations (regularised), descending.
+    reg_ : dict of float
+        Ridge used for each view.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_components_ : int
+        Number of dimensions of the embedding.
+    view_names_in_ : list of str
+        Names of the views; "first" and "second" if X was one array.
+    n_features_in_ : int, or dict of int by view name
+        Number of features seen in `fit`, steps and features of sequences multiplied.
+    feature_names_in_ : ndarray of str
+        Names of the columns, if X was one DataFrame.
+    scatter_ : dict
+        Moments of each class, by label, gathered by `partial_fit`. A matrix per class, since the
+        weight of a class is known only when all its rows have been seen.
+
+    See Also
+    --------
+    CCA : CCA of the true pairs, without labels.
+    CKCCA : C-CCA with kernels.
+    CDCCA : C-CCA of the outputs of two networks.
+
+    References
+    ----------
+    .. [1] N. Rasiwasia, D. Mahajan, V. Mahadevan, G. Aggarwal, "Cluster canonical correlation
+       analysis", AISTATS, PMLR 33, 823-831, 2014.
+    .. [2] Y. Yu, S. Tang, K. Aizawa, A. Aizawa, "Category-based deep CCA for fine-grained venue
+       discovery from multimodal data", IEEE TNNLS 30(4), 1250-1258, 2019.
+
+    Examples
+    --------
+    >>> from cca_estimators import CCCA
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=200, n_classes=4, n_features=(8, 12), random_state=0)
+    >>> ccca = CCCA().fit(X, y)
+    >>> ccca.n_components_
+    3
+    >>> ccca.score(X, y) > 0.5
+    True
+    """
+
+    _parameter_constraints = {
+        **LinearEmbedding._parameter_constraints,
+        "pair_weight": [Interval(Real, 0, 1, closed="both")],
+        "class_weight": [StrOptions({"balanced"}), None],
+    }
+    _supervised = True
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        reg="auto",
+        weighted=True,
+        pair_weight=0.0,
+        class_weight=None,
+        view_split=None,
+    ):
+        self.n_components = n_components
+        self.reg = reg
+        self.weighted = weighted
+        self.pair_weight = pair_weight
+        self.class_weight = class_weight
+        self.view_split = view_split
+
+    def _moments(self, views, y):
+        counts = np.bincount(y)
+        pair_weights = class_pair_weights(counts, counts, self.class_weight)
+        sides, cross = [ClassScatter(pair_weights / counts) for _ in views], Cross()
+        for taken, blocks in _reading.blocks(views):
+            parts = [
+                side.update(block, y[taken]) for side, block in zip(sides, blocks, strict=True)
+            ]
+            if self.pair_weight:
+                cross.update(*parts)
+        return cluster_moments(*sides, pair_weights, cross, self.pair_weight)
+
+    def _gathered(self, views, y, scatter):
+        codes = self._class_codes(y, next(iter(views.values())).shape[0])
+        labels = self.classes_.tolist()
+        new = {label: PairedScatter() for label in labels}
+        for taken, blocks in _reading.blocks(views):
+            for code in np.unique(codes[taken]):
+                new[labels[code]].update(*(block[codes[taken] == code] for block in blocks))
+        for label, older in (scatter or {}).items():
+            new.setdefault(label, PairedScatter()).merge(older)
+        self.classes_ = np.unique(list(new))
+        return new
+
+    def _gathered_moments(self):
+        if len(self.classes_) < 2:
+            return None
+        scatters = [self.scatter_[label] for label in self.classes_.tolist()]
+        counts = np.array([scatter.x.weight for scatter in scatters])
+        pair_weights = class_pair_weights(counts, counts, self.class_weight)
+        x = MergedClasses.merge([scatter.x for scatter in scatters], pair_weights / counts)
+        y = MergedClasses.merge([scatter.y for scatter in scatters], pair_weights / counts)
+        cross = Cross()
+        for scatter, weight in zip(scatters, pair_weights / counts, strict=True):
+            cross.merge(scatter.cross, weight)
+        return cluster_moments(x, y, pair_weights, cross, self.pair_weight)
+
+    def _most_components(self):
+        pairs_add_rank = self.pair_weight and self.n_components is not None
+        return None if pairs_add_rank else len(self.classes_) - 1
+
+
+def ridges(reg, names, moments):
+    """Return the ridge of each view, relative to its mean variance, by name.
+
+    Parameters
+    ----------
+    reg : float, "auto" or dict
+        See `CCA`.
+    names : list of str
+        Names of the two views.
+    moments : Moments
+
+    Returns
+    -------
+    dict of float
+    """
+    by_view = reg if isinstance(reg, dict) else dict.fromkeys(names, reg)
+    if set(by_view) != set(names):
+        raise ValueError(f"reg names the views {list(by_view)}; the views of X are {names}.")
+    chosen = {}
+    for name, covariance, rows in zip(names, (moments.xx, moments.yy), moments.n_rows, strict=True):
+        value = by_view[name]
+        chosen[name] = float(shrinkage_ridge(covariance, rows)) if value == "auto" else value
+        if not (isinstance(chosen[name], Real) and chosen[name] >= 0):
+            raise ValueError(
+                f"reg of view {name!r} is {value!r}; a ridge of at least 0, or 'auto', is needed."
+            )
+    return chosen

@@ -1,0 +1,147 @@
+"""Preprocessing of each view by a transformer of scikit-learn."""
+
+import numpy as np
+from sklearn.base import clone
+
+from cca_estimators._base import ViewsTransformer
+
+__all__ = ["PerView"]
+
+
+class PerView(ViewsTransformer):
+    """Apply a transformer to each view.
+
+    One transformer for all views, of which each view gets a clone, or one per view by name. A view
+    for which none is given passes through. The steps of a sequence, shape (n_samples, n_steps,
+    n_features), are transformed one by one: a transformer sees the array of all steps, shape
+    (n_samples * n_steps, n_features), so a scaler scales per feature over rows and steps. Padded
+    steps (NaN in all features) are left out and stay padded.
+
+    Read more in the :ref:`User Guide <views>`.
+
+    Parameters
+    ----------
+    transformer : transformer or None, default=None
+        For every view without one of its own.
+    view_split : int, default=None
+        Number of leading columns that form the first view, if X is one array; None: half of them.
+        The views are then named "first" and "second".
+    **by_view : transformer or None
+        Transformers by view name. They and their parameters are reached by `set_params` and grid
+        search under their names, such as ``perview__visual__n_components``.
+
+    Attributes
+    ----------
+    transformers_ : dict
+        Fitted transformers by view name; None where a view passes through.
+    view_names_in_ : list of str
+        Names of the views.
+    n_features_in_ : int, or dict of int by view name
+        Number of features seen in `fit`, of a step where a view is a sequence.
+    feature_names_in_ : ndarray of str
+        Names of the columns, if X was one DataFrame.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from cca_estimators import PerView
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=50, n_features=(8, 12), random_state=0)
+    >>> PerView(StandardScaler()).fit_transform(X)
+    Views(audio=(50, 8), visual=(50, 12))
+    >>> PerView(StandardScaler(), visual=PCA(5)).fit_transform(X)
+    Views(audio=(50, 8), visual=(50, 5))
+    """
+
+    _min_samples = 1
+
+    def __init__(self, transformer=None, *, view_split=None, **by_view):
+        self.transformer = transformer
+        self.view_split = view_split
+        for name, own in by_view.items():
+            setattr(self, name, own)
+
+    @property
+    def _by_view(self):
+        """Transformers given by view name: attributes, as all parameters of an estimator are."""
+        common = ("transformer", "view_split")
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in common and not name.startswith("_") and not name.endswith("_")
+        }
+
+    def get_params(self, deep=True):
+        """Return the parameters, those of the transformers included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of the transformers.
+
+        Returns
+        -------
+        dict
+            Parameter names mapped to their values.
+        """
+        params = {"transformer": self.transformer, "view_split": self.view_split, **self._by_view}
+        if not deep:
+            return params
+        for name, value in list(params.items()):
+            if hasattr(value, "get_params") and not isinstance(value, type):
+                nested = value.get_params().items()
+                params.update({f"{name}__{parameter}": inner for parameter, inner in nested})
+        return params
+
+    def _fit(self, views, y):
+        unknown = set(self._by_view) - set(views)
+        if unknown:
+            raise ValueError(
+                f"PerView has transformers for {sorted(unknown)}, but the views of X are "
+                f"{list(views)}. Name the transformers after the views."
+            )
+        self.transformers_, self._n_out_ = {}, {}
+        for name, rows in views.items():
+            self.transformers_[name] = self._fitted(name, rows, y)
+            self._n_out_[name] = self._transform_view(name, rows[:1]).shape[-1]
+
+    def _fitted(self, name, rows, y):
+        transformer = self._by_view.get(name, self.transformer)
+        if transformer is None or transformer == "passthrough":
+            return None
+        steps, real = _steps(rows)
+        if y is not None and rows.ndim == 3:
+            y = np.repeat(y, rows.shape[1])[real]
+        return clone(transformer).fit(steps[real], y)
+
+    def _transform_view(self, name, rows):
+        transformer, (steps, real) = self.transformers_[name], _steps(rows)
+        if transformer is None:
+            return np.asarray(rows)
+        output = np.asarray(transformer.transform(steps[real]))
+        if rows.ndim == 2:
+            return output
+        padded = np.full((len(steps), output.shape[1]), np.nan, output.dtype)
+        padded[real] = output
+        return padded.reshape(*rows.shape[:-1], -1)
+
+    def _width(self, rows):
+        return rows.shape[-1]
+
+    def _n_outputs(self, name):
+        return self._n_out_[name]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _steps(rows):
+    """Return the steps of all rows as an array with two dimensions, and which are not padding."""
+    rows = np.asarray(rows)
+    if rows.ndim == 2:
+        return rows, slice(None)
+    steps = rows.reshape(-1, rows.shape[-1])
+    return steps, ~np.isnan(steps).all(axis=1)

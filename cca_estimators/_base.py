@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cca_estimators import _reading
+from cca_estimators.metrics import cross_modal_map
 from cca_estimators.views import Views, n_rows
 
 
@@ -235,8 +236,6 @@ class CrossModalEstimator(ViewsTransformer):
         float
             In [0, 1].
         """
-        from cca_estimators.metrics import cross_modal_map
-
         return cross_modal_map(self, X, y)
 
     def _n_outputs(self, name):

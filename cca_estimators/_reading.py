@@ -115,7 +115,7 @@ def _as_rows(rows, name):
         raise TypeError(f"View {name!r} is sparse, which is not supported: pass its toarray().")
     if hasattr(rows, "detach"):
         rows = rows.detach().cpu().numpy()
-    elif not hasattr(rows, "chunks"):  # an h5py dataset stays in its file
+    elif not (isinstance(rows, np.ndarray) or hasattr(rows, "chunks")):  # files stay files
         rows = np.asarray(rows)
     _check_shape(rows, name)
     return _check_dtype(rows, name)

@@ -1,0 +1,304 @@
+"""The base of the deep estimators: towers, training through skorch, a linear head."""
+
+import copy
+from abc import abstractmethod
+from contextlib import contextmanager
+from math import prod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import EarlyStopping
+from skorch.utils import noop
+
+from cca_estimators._base import CrossModalEstimator, _restored_on_error
+from cca_estimators.deep.batches import RowDataset, RowSubset, as_tensor
+from cca_estimators.deep.net import (
+    EMBEDDED_ROWS,
+    KeepLastEpoch,
+    Net,
+    ProgressBar,
+    Towers,
+    TrainingSet,
+    ValidationMap,
+)
+from cca_estimators.deep.towers import MLPTower
+from cca_estimators.views import n_rows
+
+
+class DeepEstimator(CrossModalEstimator):
+    """Estimator which holds a skorch net of one tower per view.
+
+    To add a method, write `_objective` (the loss), and, as it needs them, `_tower` (the networks),
+    `_head` (the linear map fitted on their outputs) and `_net_class` (the training step).
+    """
+
+    _parameter_constraints = {
+        **CrossModalEstimator._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"relu", "tanh", "logistic", "identity"})],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "batch_norm": ["boolean"],
+        "towers": [dict, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean", StrOptions({"loss", "map"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "callbacks": [list, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+    }
+    _sequential = False
+    _net_class = Net
+
+    def fit(self, X, y=None):
+        """Train the towers and fit what follows them.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            Views with aligned rows, or both side by side in one array, see `view_split`. Arrays in
+            memory are moved to the device; of memory-mapped arrays and h5py datasets only batches.
+        y : array-like of shape (n_samples,), default=None
+            Class labels; ignored by unsupervised estimators.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. An interrupt (Ctrl-C) ends training early and keeps what has been
+            learnt.
+
+        Raises
+        ------
+        ValueError
+            If X or y are not as described. The estimator then stays as it was.
+        FloatingPointError
+            If the loss stops being finite. The estimator then holds the weights of the last good
+            epoch, or stays as it was if there is none.
+        """
+        super().fit(X, y)
+        self._raise_divergence()
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one epoch on the rows given, and fit what follows the towers on them.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            As in `fit`.
+        y : array-like of shape (n_samples,), default=None
+            As in `fit`; all classes must be in it.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        fitted = hasattr(self, "net_")
+        with _restored_on_error(self):
+            views = self._read_again(X) if fitted else self._read_first(X, self._min_samples)
+            self._train(views, self._read_labels(y, views), 1)
+        self._raise_divergence()
+        return self
+
+    @property
+    def history_(self):
+        """Losses and other figures of each epoch, a list of dicts (skorch's `History`)."""
+        check_is_fitted(self)
+        return self.net_.history
+
+    def _fit(self, views, y):
+        self._train(views, y, self.max_epochs)
+
+    def _train(self, views, y, n_epochs):
+        """Train on, or from the beginning, and fit the head on the outputs of all rows."""
+        device = _device(self.device)
+        inputs = self._inputs(views, y)
+        codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
+        dataset = RowDataset(inputs, codes, device, padded=self._sequential)
+        with _seeded(self.random_state, device) as seed:
+            net = copy.deepcopy(getattr(self, "net_", None)) or self._new_net(
+                inputs, y, seed, device
+            )
+            self._failure_ = self._run(net, *self._split(dataset, y), n_epochs)
+        self.net_ = net
+        self._finish(RowSubset(dataset, np.arange(len(dataset))))
+
+    def _run(self, net, train, valid, n_epochs):
+        """Train the net; return the error that ended it if weights of a good epoch remain."""
+        keep = KeepLastEpoch()
+        ours = [keep, *self._callbacks()]
+        net.callbacks = [*ours, *(self.callbacks or [])]
+        net.initialize_callbacks()
+        try:
+            net.partial_fit(TrainingSet(train, valid, len(net.history) + n_epochs))
+        except FloatingPointError as error:
+            if not keep.restore(net):
+                raise
+            return error
+        finally:
+            net.callbacks = self.callbacks
+            net.callbacks_ = [pair for pair in net.callbacks_ if pair[1] not in ours]
+        return None
+
+    def _raise_divergence(self):
+        failure = vars(self).pop("_failure_", None)
+        if failure is not None:
+            raise failure
+
+    def _callbacks(self):
+        callbacks = [ProgressBar()] if self.verbose else []
+        if not self.early_stopping:
+            return callbacks
+        by_loss = self.early_stopping == "loss"
+        stop = EarlyStopping(
+            monitor="valid_loss" if by_loss else "valid_map",
+            lower_is_better=by_loss,
+            patience=self.n_iter_no_change,
+            load_best=True,
+            sink=noop,
+        )
+        return [ValidationMap(self._embeddings_left_out, self.metric), stop, *callbacks]
+
+    def _split(self, dataset, y):
+        """Return the rows to train on, and those to validate on or None."""
+        rows = np.arange(len(dataset))
+        if not self.early_stopping:
+            return RowSubset(dataset, rows), None
+        train, valid = train_test_split(
+            rows,
+            test_size=self.validation_fraction,
+            stratify=y,
+            random_state=torch.randint(2**31 - 1, ()).item(),
+        )
+        return RowSubset(dataset, train), RowSubset(dataset, valid)
+
+    def _new_net(self, inputs, y, seed, device):
+        if self.towers is not None and set(self.towers) != set(inputs):
+            raise ValueError(
+                f"towers names the views {list(self.towers)}; the views of X are {list(inputs)}."
+            )
+        towers = {
+            name: copy.deepcopy(self.towers[name]) if self.towers else self._tower(rows.shape[1:])
+            for name, rows in inputs.items()
+        }
+        return self._net_class(
+            Towers(towers),
+            criterion=self._objective(y),
+            optimizer=torch.optim.AdamW,
+            optimizer__weight_decay=self.weight_decay,
+            optimizer__fused=device.startswith(("cpu", "cuda")),
+            lr=self.learning_rate,
+            batch_size=self.batch_size,
+            device=device,
+            seed=seed,
+            stratified=self._supervised,
+            verbose=0,
+        ).initialize()
+
+    def _inputs(self, views, y):
+        """Fit what comes before the towers, if anything, and return what enters them."""
+        return views
+
+    def _input(self, name, rows):
+        """Return what enters the tower of a view."""
+        return rows
+
+    def _tower(self, shape):
+        """Return a new network for rows of some shape."""
+        sizes = self.hidden_layer_sizes
+        return MLPTower(
+            prod(shape),
+            (sizes,) if isinstance(sizes, Integral) else tuple(sizes),
+            self.n_components,
+            activation=self.activation,
+            dropout=self.dropout,
+            batch_norm=self.batch_norm,
+        )
+
+    @abstractmethod
+    def _objective(self, y):
+        """Return the module whose call with outputs, codes and views gives the loss."""
+
+    def _head(self):
+        """Return the linear estimator to fit on the outputs of the towers, or None."""
+        return None
+
+    def _finish(self, rows):
+        """Fit the head on the outputs of all rows."""
+        self.head_ = self._head()
+        if self.head_ is None:
+            self.n_components_ = self.net_.outputs(rows.first(2))[self.view_names_in_[0]].shape[1]
+            return
+        self.head_.fit(self.net_.outputs(rows), rows.codes)
+        self.n_components_ = self.head_.n_components_
+        self.correlations_ = self.head_.correlations_
+
+    def _embedded(self, head, outputs):
+        """Return embeddings by view name of outputs by view name."""
+        return outputs if head is None else head.transform(outputs)
+
+    def _embeddings_left_out(self, net, train, valid):
+        """Return the embeddings of the rows to validate on, by the head the other rows give."""
+        head = self._head()
+        if head is not None:
+            head.fit(net.outputs(train), train.codes)
+        return list(self._embedded(head, net.outputs(valid)).values())
+
+    def _transform_view(self, name, rows):
+        dtype = np.float32 if rows.dtype == np.float32 else np.float64
+        blocks = (rows[taken] for taken in gen_batches(rows.shape[0], EMBEDDED_ROWS))
+        inputs = (
+            as_tensor(self._input(name, block), name, self.net_.device, self._sequential)
+            for block in blocks
+        )
+        outputs = self.net_.tower_outputs(name, inputs)
+        return self._embedded(self.head_, {name: outputs})[name].astype(dtype, copy=False)
+
+    def _forget(self):
+        net = getattr(self, "net_", None) if self.warm_start else None
+        super()._forget()
+        if net is not None:
+            self.net_ = net
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_") and hasattr(self, "head_")
+
+
+@contextmanager
+def _seeded(random_state, device):
+    """Seed PyTorch for a while, and leave the user's generators as they were."""
+    cuda = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=cuda):
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        torch.manual_seed(seed)
+        yield seed
+
+
+def _device(name):
+    """Return the name of a device that is there, for "auto" the fastest."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={name!r} is not there ({str(error).splitlines()[0]}). "
+            "Set device='cpu', or 'auto' for the best one there is."
+        ) from error
+    return name

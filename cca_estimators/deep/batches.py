@@ -1,0 +1,171 @@
+"""Rows of both views for training, and the batches drawn from them."""
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from cca_estimators._reading import check_finite
+from cca_estimators.views import take_rows
+
+
+class RowDataset(Dataset):
+    """Aligned rows of both views with their class codes, taken many at a time.
+
+    An array of row numbers selects a batch: the views, as tensors by name, and the codes.
+
+    Parameters
+    ----------
+    views : dict of array-like
+        Rows of each view. Arrays in memory are moved to the device at once; memory-mapped arrays
+        and h5py datasets stay in their files, and batches are read from there.
+    codes : ndarray of int, shape (n,)
+        Class of each row, or its index where there are no classes.
+    device : str
+    padded : bool
+        Whether steps that are NaN in all features are padding, to be let through.
+    """
+
+    def __init__(self, views, codes, device, padded=False):
+        self.in_memory = all(_is_in_memory(rows) for rows in views.values())
+        self.device = device
+        self.padded = padded
+        self.codes = torch.as_tensor(np.ascontiguousarray(codes, dtype=np.int64), device=device)
+        self.views = views
+        if self.in_memory:
+            self.views = {
+                name: as_tensor(rows, name, device, padded) for name, rows in views.items()
+            }
+
+    def __len__(self):
+        return len(self.codes)
+
+    def __getitem__(self, index):
+        where = torch.as_tensor(index, device=self.device)
+        if self.in_memory:
+            views = {name: rows.index_select(0, where) for name, rows in self.views.items()}
+        else:
+            views = {
+                name: as_tensor(take_rows(rows, index), name, self.device, self.padded)
+                for name, rows in self.views.items()
+            }
+        return views, self.codes.index_select(0, where)
+
+
+class RowSubset(Dataset):
+    """Some rows of a dataset.
+
+    Parameters
+    ----------
+    dataset : RowDataset
+    rows : ndarray of int
+    """
+
+    def __init__(self, dataset, rows):
+        self.dataset = dataset
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.dataset[self.rows[index]]
+
+    @property
+    def codes(self):
+        """Class of each row, as an array."""
+        return self.dataset.codes[self.rows].numpy(force=True)
+
+    def first(self, n):
+        """Return the first `n` of these rows."""
+        return RowSubset(self.dataset, self.rows[:n])
+
+    def batches(self, batch_size, shuffle=False, stratified=False):
+        """Return an iterable of batches: a `DataLoader` only where rows come from files."""
+        codes = self.codes if stratified else None
+        sampler = BatchSampler(len(self), batch_size, shuffle, codes)
+        if self.dataset.in_memory:
+            return InMemoryBatches(self, sampler)
+        return DataLoader(self, sampler=sampler, batch_size=None)
+
+
+class InMemoryBatches:
+    """Batches selected on the device, at a cost far below that of a `DataLoader`."""
+
+    def __init__(self, subset, sampler):
+        self.subset = subset
+        self.sampler = sampler
+
+    def __len__(self):
+        return len(self.sampler)
+
+    def __iter__(self):
+        return (self.subset[index] for index in self.sampler)
+
+
+class BatchSampler:
+    """Row numbers of each batch, drawn anew in every epoch; batches differ by one row at most.
+
+    Parameters
+    ----------
+    n_rows : int
+    batch_size : int
+        Largest size of a batch.
+    shuffle : bool
+        Whether to draw the rows in random order, by PyTorch's seed.
+    codes : ndarray of int or None
+        Class of each row: every batch then holds the classes in their proportions.
+    """
+
+    def __init__(self, n_rows, batch_size, shuffle, codes=None):
+        self.n_rows = n_rows
+        self.n_batches = -(-n_rows // batch_size)
+        self.shuffle = shuffle
+        self.codes = codes
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        order = np.arange(self.n_rows)
+        if self.shuffle:
+            rng = np.random.default_rng(torch.randint(2**31, ()).item())
+            rng.shuffle(order)
+            if self.codes is not None:
+                order = order[np.argsort(_spread(self.codes[order], rng))]
+        yield from np.array_split(order, self.n_batches)
+
+
+def as_tensor(rows, name, device, padded=False):
+    """Return rows of one view as a finite float32 tensor on a device.
+
+    Parameters
+    ----------
+    rows : array-like, shape (n, ...)
+    name : str
+        Name of the view, for the error.
+    device : str
+    padded : bool, default=False
+        Whether steps that are NaN in all features may stay.
+    """
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    checked = rows.reshape(len(rows), -1)
+    if padded and np.isnan(checked.sum()):
+        missing = np.isnan(rows).all(axis=-1, keepdims=True)
+        checked = np.where(missing, np.float32(0), rows).reshape(len(rows), -1)
+    check_finite(checked, name)
+    rows = rows if rows.flags.writeable else rows.copy()
+    return torch.from_numpy(rows).to(device)
+
+
+def _is_in_memory(rows):
+    return isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap)
+
+
+def _spread(codes, rng):
+    """Return a sort key which spreads each class evenly, beginning at a random place."""
+    _, codes, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    order = np.argsort(codes, kind="stable")
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    ranks = np.empty(len(codes))
+    ranks[order] = np.arange(len(codes)) - starts
+    return (ranks + rng.random(len(counts))[codes]) / counts[codes]

@@ -1,0 +1,192 @@
+"""The skorch net that deep estimators hold, and what watches over its training."""
+
+import copy
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import nn
+from tqdm.auto import tqdm
+
+from cca_estimators.deep.batches import RowSubset
+from cca_estimators.metrics import mean_average_precision
+
+EMBEDDED_ROWS = 4096
+
+
+class Towers(nn.Module):
+    """One network per view.
+
+    Parameters
+    ----------
+    towers : dict of nn.Module
+        Networks by view name, each from a tensor of rows to a tensor (n, n_outputs).
+    """
+
+    def __init__(self, towers):
+        super().__init__()
+        self.names = list(towers)
+        self.towers = nn.ModuleList(towers.values())
+
+    def tower(self, name):
+        """Return the network of a view."""
+        return self.towers[self.names.index(name)]
+
+    def forward(self, **views):
+        """Return the outputs of all views, in the order of the names."""
+        return tuple(self.tower(name)(views[name]) for name in self.names)
+
+
+class Objective(nn.Module):
+    """Loss of the outputs of both views, from a plain function.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(outputs_x, outputs_y, codes)`` returns a scalar tensor.
+    """
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs, codes, views):
+        """Return the loss of a batch: outputs of both views, codes, and the views themselves."""
+        return self.loss(*outputs, codes)
+
+
+class TrainingSet(NamedTuple):
+    """What a net trains on, and until which epoch of its history."""
+
+    train: RowSubset
+    valid: RowSubset | None
+    last_epoch: int
+
+
+class Net(NeuralNet):
+    """skorch net which trains on a `TrainingSet`, seeded epoch by epoch.
+
+    An epoch depends on the seed, its number, the weights and the state of the optimiser alone, so
+    training that is resumed from a checkpoint of these equals training that was never interrupted.
+
+    Parameters
+    ----------
+    module : Towers
+    seed : int
+    stratified : bool
+        Whether batches hold the classes in their proportions.
+    **kwargs
+        As for :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, module, *, seed, stratified, **kwargs):
+        super().__init__(module, train_split=None, **kwargs)
+        self.seed = seed
+        self.stratified = stratified
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Return the rows to train on and those to validate on."""
+        return X.train, X.valid
+
+    def get_iterator(self, dataset, training=False):
+        """Return the batches of some rows."""
+        return dataset.batches(self.batch_size, training, training and self.stratified)
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Run the epochs that are left: fewer than `max_epochs` after loading a checkpoint."""
+        epochs = max(0, X.last_epoch - len(self.history))
+        return super().fit_loop(X, y, epochs=epochs, **fit_params)
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Seed the epoch."""
+        super().on_epoch_begin(net, **kwargs)
+        torch.manual_seed(self.seed + len(self.history))
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the loss of a batch, which must be finite in training."""
+        loss = self.criterion_(y_pred, y_true, X)
+        if training and not math.isfinite(loss.item()):
+            raise FloatingPointError(
+                f"The loss is {loss.item()} in epoch {len(self.history)}, batch "
+                f"{len(self.history[-1]['batches'])}. Try a lower learning_rate, standardised "
+                "inputs (PerView(StandardScaler())), or a larger batch_size."
+            )
+        return loss
+
+    @torch.inference_mode()
+    def outputs(self, subset):
+        """Return the outputs for some rows as arrays (n, n_outputs) by view name."""
+        self._set_training(False)
+        batches = [self.module_(**views) for views, _ in subset.batches(EMBEDDED_ROWS)]
+        joined = (torch.cat(view).numpy(force=True) for view in zip(*batches, strict=True))
+        return dict(zip(self.module_.names, joined, strict=True))
+
+    @torch.inference_mode()
+    def tower_outputs(self, name, batches):
+        """Return the outputs of one view as an array, for an iterable of tensors of its rows."""
+        tower = self.module_.tower(name).eval()
+        return np.concatenate([tower(rows).numpy(force=True) for rows in batches])
+
+
+class KeepLastEpoch(Callback):
+    """Keep the weights of the last epoch that ended well, to return to if training diverges."""
+
+    def on_epoch_end(self, net, **kwargs):
+        """Copy the weights."""
+        self.state_ = copy.deepcopy(net.module_.state_dict())
+
+    def restore(self, net):
+        """Load the weights into the net, and drop the copy; False if no epoch ended."""
+        state = vars(self).pop("state_", None)
+        if state is not None:
+            net.module_.load_state_dict(state)
+        return state is not None
+
+
+class ValidationMap(Callback):
+    """Record the MAP of the rows left out, averaged over both directions, as "valid_map".
+
+    Parameters
+    ----------
+    embed : callable
+        ``embed(net, train, valid)`` returns the embeddings of both views of the rows left out.
+    metric : {"cosine", "hamming"}
+    """
+
+    def __init__(self, embed, metric):
+        self.embed = embed
+        self.metric = metric
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Embed the rows left out and rank them."""
+        x, y = self.embed(net, dataset_train, dataset_valid)
+        codes = dataset_valid.codes
+        maps = (
+            mean_average_precision(*pair, codes, codes, metric=self.metric)
+            for pair in ((x, y), (y, x))
+        )
+        net.history.record("valid_map", float(np.mean(list(maps))))
+
+
+class ProgressBar(Callback):
+    """Show a bar over the epochs with the loss and, where there are any, validation figures."""
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        """Open the bar."""
+        self.bar_ = tqdm(total=X.last_epoch, initial=len(net.history), unit="epoch")
+
+    def on_epoch_end(self, net, **kwargs):
+        """Move the bar on."""
+        last = net.history[-1]
+        figures = {
+            key: last[key] for key in ("train_loss", "valid_loss", "valid_map") if key in last
+        }
+        self.bar_.set_postfix({key: f"{value:.4g}" for key, value in figures.items()})
+        self.bar_.update()
+
+    def on_train_end(self, net, **kwargs):
+        """Close the bar."""
+        vars(self).pop("bar_").close()

@@ -1,0 +1,448 @@
+"""Figures of cross-modal retrieval, and scorers that plug them into scikit-learn.
+
+All figures are over ranked lists, with the items of the query's class as the relevant ones. Ties
+never depend on the order of the gallery: the rank of an item is the number of items at least as
+similar, as in scikit-learn's `average_precision_score`; where the first `k` items cut a group of
+tied items, its order is taken as random and the expectation is counted.
+"""
+
+import warnings
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+from cca_estimators import _ranking
+
+__all__ = [
+    "average_precision",
+    "cross_modal_map",
+    "cross_modal_scores",
+    "make_cross_modal_scorer",
+    "mean_average_precision",
+    "mean_reciprocal_rank",
+    "precision_at_k",
+    "precision_recall_curve",
+    "recall_at_k",
+]
+
+_SCORES_K = 10
+
+
+def average_precision(relevant, similarity):
+    """Compute the average precision (AP) of one ranked list.
+
+    ``AP = 1/R sum_j P(j)`` over the `R` relevant items, with `P(j)` the precision at the rank of
+    the j-th.
+
+    Parameters
+    ----------
+    relevant : array-like of bool, shape (n_gallery,)
+        Which items are relevant.
+    similarity : array-like, shape (n_gallery,)
+        Similarity of the items to the query; larger comes first.
+
+    Returns
+    -------
+    float
+        In (0, 1]; nan, with a warning, if no item is relevant.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ or a similarity is not finite.
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import average_precision
+    >>> average_precision([True, False, True], [0.9, 0.8, 0.1])
+    0.833...
+    """
+    relevant = column_or_1d(relevant).astype(bool)
+    similarity = check_array(similarity, ensure_2d=False, dtype=[np.float64, np.float32])
+    check_consistent_length(relevant, similarity)
+    n_relevant = np.count_nonzero(relevant)
+    if n_relevant == 0:
+        _warn_without_relevant(1)
+        return float("nan")
+    order = np.argsort(~relevant, kind="stable")
+    ranked = _ranking.ranked(similarity[order][None], np.zeros(1, int), n_relevant)
+    return float(_ranking.average_precisions(ranked)[0])
+
+
+def mean_average_precision(
+    query, gallery, query_labels, gallery_labels, *, metric="cosine", k=None
+):
+    """Compute the mean average precision (MAP) of the queries.
+
+    Parameters
+    ----------
+    query : array-like, shape (n_queries, n_components)
+        Embeddings of the queries.
+    gallery : array-like, shape (n_gallery, n_components)
+        Embeddings of the items to rank.
+    query_labels : array-like, shape (n_queries,)
+        Classes of the queries.
+    gallery_labels : array-like, shape (n_gallery,)
+        Classes of the items; those of the query's class are relevant.
+    metric : {"cosine", "hamming"}, default="cosine"
+        Cosine similarity of real embeddings, or Hamming distance of bits (0 and 1).
+    k : int, default=None
+        Cut the ranked lists after k items and divide by ``min(R, k)``; None: full lists.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Queries without relevant items are left out with a warning; nan if none is left.
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths do not fit, an embedding is not finite, or k is out of range.
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import mean_average_precision
+    >>> query, gallery = [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.1], [0.2, 1.0], [1.0, 1.0]]
+    >>> mean_average_precision(query, gallery, ["cat", "dog"], ["cat", "dog", "cat"])
+    1.0
+    """
+    figure = partial(_ranking.average_precisions, k=k)
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k)
+
+
+def precision_at_k(query, gallery, query_labels, gallery_labels, *, k, metric="cosine"):
+    """Compute the mean share of relevant items among the first k.
+
+    Parameters
+    ----------
+    query, gallery, query_labels, gallery_labels, metric
+        As in `mean_average_precision`.
+    k : int
+        Number of items, from 1 to the size of the gallery. The divisor is k.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import precision_at_k
+    >>> precision_at_k([[1.0, 0.0]], [[1.0, 0.1], [0.2, 1.0]], [0], [0, 1], k=2)
+    0.5
+    """
+    figure = partial(_ranking.precisions_at, k=k)
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k)
+
+
+def recall_at_k(query, gallery, query_labels, gallery_labels, *, k, metric="cosine"):
+    """Compute the mean share of the relevant items that are among the first k.
+
+    Parameters
+    ----------
+    query, gallery, query_labels, gallery_labels, metric
+        As in `mean_average_precision`.
+    k : int
+        Number of items, from 1 to the size of the gallery. The divisor is the number of relevant
+        items.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import recall_at_k
+    >>> recall_at_k([[1.0, 0.0]], [[1.0, 0.1], [0.2, 1.0]], [0], [0, 1], k=1)
+    1.0
+    """
+    figure = partial(_ranking.recalls_at, k=k)
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k)
+
+
+def mean_reciprocal_rank(query, gallery, query_labels, gallery_labels, *, metric="cosine"):
+    """Compute the mean reciprocal rank of the first relevant item (MRR).
+
+    Parameters
+    ----------
+    query, gallery, query_labels, gallery_labels, metric
+        As in `mean_average_precision`.
+
+    Returns
+    -------
+    float
+        In (0, 1].
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import mean_reciprocal_rank
+    >>> mean_reciprocal_rank([[1.0, 0.0]], [[1.0, 0.1], [0.2, 1.0]], [1], [0, 1])
+    0.5
+    """
+    figure = _ranking.reciprocal_ranks
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric)
+
+
+def precision_recall_curve(
+    query, gallery, query_labels, gallery_labels, *, metric="cosine", n_levels=101
+):
+    """Compute the precision at evenly spaced levels of recall, averaged over the queries.
+
+    The precision at a level is interpolated: the best of the precisions at that recall or beyond.
+
+    Parameters
+    ----------
+    query, gallery, query_labels, gallery_labels, metric
+        As in `mean_average_precision`.
+    n_levels : int, default=101
+        Number of levels from 0 to 1.
+
+    Returns
+    -------
+    precision : ndarray of shape (n_levels,)
+        Mean interpolated precision.
+    recall : ndarray of shape (n_levels,)
+        The levels.
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import precision_recall_curve
+    >>> precision, recall = precision_recall_curve(
+    ...     [[1.0, 0.0]], [[1.0, 0.1], [0.2, 1.0], [0.5, 1.0]], [0], [0, 1, 0], n_levels=3
+    ... )
+    >>> recall
+    array([0. , 0.5, 1. ])
+    >>> precision
+    array([1., 1., 1.])
+    """
+    levels = np.linspace(0, 1, n_levels)
+    figures = {"precision": partial(_ranking.interpolated_precisions, levels=levels)}
+    measured = _measure(figures, query, gallery, query_labels, gallery_labels, metric)
+    return measured["precision"].mean(axis=0), levels
+
+
+def cross_modal_map(estimator, X, y=None):
+    """Score an estimator by its MAP, averaged over both directions.
+
+    A scorer for `GridSearchCV`, `cross_validate` and their like: ``scoring=cross_modal_map``.
+
+    Parameters
+    ----------
+    estimator : estimator, Pipeline or fitted search
+        Its `transform` embeds both views. Its `metric` attribute ("cosine" by default, "hamming"
+        for codes) is how embeddings are compared.
+    X : mapping of two arrays by view name, or array whose embedding is ``[first | second]``
+        The two views.
+    y : array-like of shape (n_samples,), default=None
+        Class labels; None: each row is relevant to its own partner only.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> from cca_estimators import CCA
+    >>> from cca_estimators.datasets import make_views
+    >>> from cca_estimators.metrics import cross_modal_map
+    >>> from sklearn.model_selection import cross_val_score
+    >>> X, y = make_views(n_samples=150, n_classes=3, n_features=(8, 12), random_state=0)
+    >>> cross_val_score(CCA(3), X, y, scoring=cross_modal_map, cv=3).shape
+    (3,)
+    """
+    return make_cross_modal_scorer()(estimator, X, y)
+
+
+def cross_modal_scores(estimator, X, y=None):
+    """Score an estimator by all figures at once, from a single transform.
+
+    For ``GridSearchCV(..., scoring=cross_modal_scores, refit="map")`` and `cross_validate`.
+
+    Parameters
+    ----------
+    estimator, X, y
+        As in `cross_modal_map`.
+
+    Returns
+    -------
+    dict of float
+        "map", "mrr", "precision_at_10" and "recall_at_10" averaged over both directions, and each
+        of a direction, such as "map_audio_to_visual". A gallery of less than 10 items is taken
+        whole.
+
+    Examples
+    --------
+    >>> from cca_estimators import CCA
+    >>> from cca_estimators.datasets import make_views
+    >>> from cca_estimators.metrics import cross_modal_scores
+    >>> X, y = make_views(n_samples=150, n_classes=3, n_features=(8, 12), random_state=0)
+    >>> sorted(cross_modal_scores(CCA(3).fit(X), X, y))[:3]
+    ['map', 'map_audio_to_visual', 'map_visual_to_audio']
+    """
+    embeddings, metric = _embeddings(estimator, X)
+    k = min(_SCORES_K, *(len(rows) for rows in embeddings.values()))
+    figures = {
+        "map": _ranking.average_precisions,
+        "mrr": _ranking.reciprocal_ranks,
+        f"precision_at_{_SCORES_K}": partial(_ranking.precisions_at, k=k),
+        f"recall_at_{_SCORES_K}": partial(_ranking.recalls_at, k=k),
+    }
+    scores = {}
+    for query, gallery in _directions(embeddings):
+        measured = _direction(figures, embeddings, query, gallery, y, metric)
+        scores.update({f"{name}_{query}_to_{gallery}": value for name, value in measured.items()})
+    for name in figures:
+        both = [scores[f"{name}_{q}_to_{g}"] for q, g in _directions(embeddings)]
+        scores[name] = float(np.mean(both))
+    return scores
+
+
+def make_cross_modal_scorer(*, direction="mean", k=None):
+    """Make a scorer of the MAP of one direction or both, over full lists or the first k items.
+
+    Parameters
+    ----------
+    direction : "mean" or tuple of two str, default="mean"
+        Names of the view that queries and of the view that is ranked; "mean" averages both
+        directions. The views of an array are named "first" and "second".
+    k : int, default=None
+        Cut the ranked lists after k items; None: full lists.
+
+    Returns
+    -------
+    callable
+        Scorer ``(estimator, X, y=None)``, see `cross_modal_map`.
+
+    Examples
+    --------
+    >>> from cca_estimators import CCA
+    >>> from cca_estimators.datasets import make_views
+    >>> from cca_estimators.metrics import make_cross_modal_scorer
+    >>> X, y = make_views(n_samples=150, n_classes=3, n_features=(8, 12), random_state=0)
+    >>> scorer = make_cross_modal_scorer(direction=("audio", "visual"), k=50)
+    >>> 0 < scorer(CCA(3).fit(X), X, y) < 1
+    True
+    """
+    if direction != "mean" and (isinstance(direction, str) or len(direction) != 2):
+        raise ValueError(
+            f"direction={direction!r} is not known; use 'mean' or the names of the view that "
+            "queries and of the view that is ranked, such as ('audio', 'visual')."
+        )
+    return CrossModalScorer(direction, k)
+
+
+class CrossModalScorer:
+    """Scorer that `make_cross_modal_scorer` makes."""
+
+    def __init__(self, direction, k):
+        self.direction = direction
+        self.k = k
+
+    def __repr__(self):
+        return f"make_cross_modal_scorer(direction={self.direction!r}, k={self.k!r})"
+
+    def __call__(self, estimator, X, y=None):
+        """Return the MAP."""
+        embeddings, metric = _embeddings(estimator, X)
+        directions = _directions(embeddings) if self.direction == "mean" else [self.direction]
+        figures = {"map": partial(_ranking.average_precisions, k=self.k)}
+        maps = [
+            _direction(figures, embeddings, query, gallery, y, metric, self.k)["map"]
+            for query, gallery in directions
+        ]
+        return float(np.mean(maps))
+
+
+def _directions(embeddings):
+    first, second = embeddings
+    return [(first, second), (second, first)]
+
+
+def _direction(figures, embeddings, query, gallery, y, metric, k=None):
+    """Return the mean figures of one direction."""
+    unknown = {query, gallery} - set(embeddings)
+    if unknown:
+        raise ValueError(f"The views are {list(embeddings)}; there is no {sorted(unknown)}.")
+    y = np.arange(len(embeddings[query])) if y is None else y
+    measured = _measure(figures, embeddings[query], embeddings[gallery], y, y, metric, k)
+    return {name: float(np.mean(values)) for name, values in measured.items()}
+
+
+def _embeddings(estimator, X):
+    """Return the embeddings of both views by name, and the metric to compare them by."""
+    output = estimator.transform(X)
+    if not isinstance(output, Mapping):
+        output = dict(zip(("first", "second"), _halves(np.asarray(output)), strict=True))
+    return {name: np.asarray(rows) for name, rows in output.items()}, _metric_of(estimator)
+
+
+def _halves(embedding):
+    if embedding.shape[1] % 2:
+        raise ValueError(
+            f"The embedding has {embedding.shape[1]} columns, which are not two equal halves."
+        )
+    return np.hsplit(embedding, 2)
+
+
+def _metric_of(estimator):
+    """Return the metric of the estimator that embeds, the last of a pipeline."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if hasattr(estimator, "steps"):
+        return _metric_of(estimator.steps[-1][1])
+    return getattr(estimator, "metric", "cosine")
+
+
+def _mean(figure, query, gallery, query_labels, gallery_labels, metric, k=None):
+    labels = query_labels, gallery_labels
+    return float(
+        np.mean(_measure({"figure": figure}, query, gallery, *labels, metric, k)["figure"])
+    )
+
+
+def _measure(figures, query, gallery, query_labels, gallery_labels, metric, k=None):
+    """Check the input, then compute figures of each query that has relevant items."""
+    if metric not in _ranking.METRICS:
+        raise ValueError(f"metric={metric!r} is not known; use one of {_ranking.METRICS}.")
+    query = _checked(query, query_labels, "query", metric)
+    gallery = _checked(gallery, gallery_labels, "gallery", metric)
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"query has {query.shape[1]} columns and gallery {gallery.shape[1]}: they must be "
+            "embeddings in the same space."
+        )
+    if k is not None and not 1 <= k <= len(gallery):
+        raise ValueError(f"k={k} is out of range: the gallery has {len(gallery)} items.")
+    query_codes, gallery_codes = _codes(query_labels, gallery_labels)
+    relevant = np.isin(query_codes, gallery_codes)
+    if not relevant.all():
+        _warn_without_relevant(np.count_nonzero(~relevant))
+    if not relevant.any():
+        return {name: np.full(1, np.nan) for name in figures}
+    return _ranking.measure(query, gallery, query_codes, gallery_codes, metric, figures)
+
+
+def _checked(rows, labels, name, metric):
+    rows = check_array(rows, dtype=[np.float64, np.float32, np.uint8, bool], input_name=name)
+    check_consistent_length(rows, labels)
+    if metric == "hamming" and rows.size and not np.isin(rows, (0, 1)).all():
+        raise ValueError(f"{name} has values other than 0 and 1, which Hamming distance needs.")
+    return rows
+
+
+def _codes(query_labels, gallery_labels):
+    query_labels, gallery_labels = column_or_1d(query_labels), column_or_1d(gallery_labels)
+    labels = np.concatenate([query_labels, gallery_labels])
+    codes = np.unique(labels, return_inverse=True)[1]
+    return codes[: len(query_labels)], codes[len(query_labels) :]
+
+
+def _warn_without_relevant(n_queries):
+    warnings.warn(
+        f"{n_queries} queries have no relevant item in the gallery and are left out.",
+        UserWarning,
+        stacklevel=4,
+    )

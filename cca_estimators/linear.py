@@ -202,7 +202,7 @@ class CCA(LinearEmbedding):
     --------
     >>> from cca_estimators import CCA
     >>> from cca_estimators.datasets import make_views
-    >>> X, y = make_views(n_samples=200, n_features=(8, 12), random_state=0)
+    >>> X, y = make_views(n_samples=200, n_classes=4, n_features=(8, 12), random_state=0)
     >>> cca = CCA(n_components=3).fit(X)
     >>> cca.transform(X)
     Views(audio=(200, 3), visual=(200, 3))

@@ -47,7 +47,7 @@ class PerView(ViewsTransformer):
     >>> from sklearn.preprocessing import StandardScaler
     >>> from cca_estimators import PerView
     >>> from cca_estimators.datasets import make_views
-    >>> X, y = make_views(n_samples=50, n_features=(8, 12), random_state=0)
+    >>> X, y = make_views(n_samples=50, n_classes=4, n_features=(8, 12), random_state=0)
     >>> PerView(StandardScaler()).fit_transform(X)
     Views(audio=(50, 8), visual=(50, 12))
     >>> PerView(StandardScaler(), visual=PCA(5)).fit_transform(X)

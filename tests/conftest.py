@@ -1,0 +1,43 @@
+"""Fixtures that all tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def reset():
+    """Seed NumPy's global generator and leave scikit-learn's configuration as it was."""
+    np.random.seed(0)
+    with sklearn.config_context():
+        yield
+
+
+def load_shared(name):
+    """Return the arrays of a shared data file, or skip the test."""
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"{name} is not in {SHARED_DATA}")
+    with np.load(path) as data:
+        return {key: data[key] for key in ("audio", "visual", "labels", "train", "test")}
+
+
+@pytest.fixture(scope="session")
+def grid_digits():
+    """Return paired speech and mouth video of digits, and their split."""
+    return load_shared("grid_digits.npz")
+
+
+@pytest.fixture(scope="session")
+def spoken_written_digits():
+    """Return speech and handwriting of digits, split by speaker."""
+    data = load_shared("spoken_written_digits.npz")
+    with np.load(SHARED_DATA / "spoken_written_digits.npz") as stored:
+        for part in ("train", "test"):
+            data[part] = stored[f"{part}_by_speaker"]
+        data["visual"] = stored["visual_by_speaker"]
+    return data

@@ -12,7 +12,7 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(autouse=True)
 def reset():
     """Seed NumPy's global generator and leave scikit-learn's configuration as it was."""
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
     with sklearn.config_context():
         yield
 

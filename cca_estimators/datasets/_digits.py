@@ -106,6 +106,17 @@ def load_spoken_digits(*, subset="all", return_X_y=False):
         voices=data["voices"],
         train=np.flatnonzero(~data["test"][rows]),
         test=np.flatnonzero(data["test"][rows]),
-        target_names=["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
+        target_names=[
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+        ],
         DESCR=DESCR,
     )

@@ -1,0 +1,84 @@
+"""The container of two views: a dictionary by name, an array by rows."""
+
+import pickle
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.model_selection import KFold, train_test_split
+
+from cca_estimators import Views
+
+
+@pytest.fixture
+def views():
+    return Views(audio=np.arange(12.0).reshape(6, 2), visual=np.arange(18).reshape(6, 3, 1))
+
+
+def test_views_are_a_dict_by_name(views):
+    assert list(views) == ["audio", "visual"]
+    assert isinstance(views, dict)
+    assert views["audio"].shape == (6, 2)
+    assert "visual" in views
+    assert repr(views) == "Views(audio=(6, 2), visual=(6, 3, 1))"
+    assert (len(views), views.shape, bool(views), bool(Views())) == (6, (6,), True, False)
+    assert isinstance(views.copy(), Views)
+
+
+@pytest.mark.parametrize(
+    ("key", "rows"),
+    [
+        (slice(1, 3), [1, 2]),
+        ([4, 0, 4], [4, 0, 4]),
+        (np.array([True, False] * 3), [0, 2, 4]),
+        (-1, [5]),
+        (np.int64(2), [2]),
+        ((np.array([3, 1]), Ellipsis), [3, 1]),
+    ],
+)
+@pytest.mark.parametrize("container", ["array", "h5py", "DataFrame", "tensor"])
+def test_views_are_an_array_by_rows(views, key, rows, container, tmp_path):
+    expected = {name: values[rows] for name, values in views.items()}
+    with h5py.File(tmp_path / "views.h5", "w") as file:
+        for name, values in views.items():
+            file.create_dataset(name, data=values, chunks=True)
+        held = {
+            "array": lambda name: views[name],
+            "h5py": lambda name: file[name],
+            "DataFrame": lambda name: pd.DataFrame(views[name].reshape(6, -1)),
+            "tensor": lambda name: torch.from_numpy(views[name]),
+        }[container]
+        taken = Views({name: held(name) for name in views})[key]
+        for name in views:
+            values = np.asarray(taken[name])
+            np.testing.assert_array_equal(values.reshape(expected[name].shape), expected[name])
+
+
+def test_scikit_learn_splits_views(views):
+    left, right = train_test_split(views, test_size=2, random_state=0)
+    assert (left.shape, right.shape) == ((4,), (2,))
+    for train, test in KFold(3).split(views):
+        np.testing.assert_array_equal(
+            np.sort(np.r_[views[train]["audio"], views[test]["audio"]], axis=0), views["audio"]
+        )
+
+
+def test_views_pickle(views):
+    again = pickle.loads(pickle.dumps(views))
+    assert isinstance(again, Views)
+    np.testing.assert_array_equal(again["visual"], views["visual"])
+
+
+def test_lists_become_arrays():
+    assert Views(a=[[1, 2], [3, 4]], b=[[1], [2]])["a"].shape == (2, 2)
+
+
+def test_views_that_do_not_align_are_refused(views):
+    with pytest.raises(ValueError, match="view 'visual' has 5 rows, view 'audio' has 6"):
+        Views(audio=np.ones((6, 2)), visual=np.ones((5, 2)))
+    with pytest.raises(ValueError, match="view 'audio' has 7 rows, view 'visual' has 6"):
+        views["audio"] = np.ones((7, 2))
+    views["audio"] = np.ones((6, 9))
+    assert views["audio"].shape == (6, 9)

@@ -1,0 +1,29 @@
+"""The front door works as it says."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_the_example_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 12
+    exec(code, {})
+    assert re.match(
+        r"MAP 0\.[5-9]\d in cross-validation, Views\(audio=\(5, 9\)\)", capsys.readouterr().out
+    )
+
+
+def test_the_methods_table_is_complete():
+    import cca_estimators
+    from cca_estimators._base import CrossModalEstimator
+
+    listed = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE))
+    public = {
+        name
+        for name in cca_estimators.__all__
+        if isinstance(getattr(cca_estimators, name), type)
+        and issubclass(getattr(cca_estimators, name), CrossModalEstimator)
+    }
+    assert listed == public

@@ -1,5 +1,7 @@
 """Joint embeddings for cross-modal retrieval, as scikit-learn estimators."""
 
+from importlib import import_module
+
 from cca_estimators._version import __version__
 from cca_estimators.linear import CCA, CCCA
 from cca_estimators.metrics import (
@@ -11,9 +13,22 @@ from cca_estimators.metrics import (
 from cca_estimators.preprocessing import PerView
 from cca_estimators.views import Views
 
+_DEEP = (
+    "CDCCA",
+    "DCCA",
+    "LSTMCCCA",
+    "SDCCA",
+    "TNNCCCA",
+)  # imported when first used: PyTorch takes seconds
+
 __all__ = [
     "CCA",
     "CCCA",
+    "CDCCA",
+    "DCCA",
+    "LSTMCCCA",
+    "SDCCA",
+    "TNNCCCA",
     "PerView",
     "Views",
     "__version__",
@@ -22,3 +37,13 @@ __all__ = [
     "make_cross_modal_scorer",
     "mean_average_precision",
 ]
+
+
+def __getattr__(name):
+    if name in _DEEP:
+        return getattr(import_module("cca_estimators.deep"), name)
+    raise AttributeError(f"module 'cca_estimators' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

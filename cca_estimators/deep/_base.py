@@ -3,6 +3,7 @@
 import copy
 from abc import abstractmethod
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from math import prod
 from numbers import Integral, Real
 
@@ -31,12 +32,35 @@ from cca_estimators.deep.towers import MLPTower
 from cca_estimators.views import n_rows
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class DeepEstimator(CrossModalEstimator):
     """Estimator which holds a skorch net of one tower per view.
 
     To add a method, write `_objective` (the loss), and, as it needs them, `_tower` (the networks),
     `_head` (the linear map fitted on their outputs) and `_net_class` (the training step).
     """
+
+    n_components: int = field(default=10, kw_only=False)
+    hidden_layer_sizes: tuple = (256,)
+    activation: str = "relu"
+    dropout: float = 0.0
+    batch_norm: bool = True
+    towers: dict | None = None
+    reg: float | str | dict = "auto"
+    weighted: bool = True
+    batch_size: int = 256
+    max_epochs: int = 50
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    early_stopping: bool | str = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    device: str = "auto"
+    callbacks: list | None = None
+    random_state: object = None
+    verbose: bool | int = 0
+    warm_start: bool = False
+    view_split: int | None = None
 
     _parameter_constraints = {
         **CrossModalEstimator._parameter_constraints,
@@ -46,6 +70,8 @@ class DeepEstimator(CrossModalEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_norm": ["boolean"],
         "towers": [dict, None],
+        "reg": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"}), dict],
+        "weighted": ["boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -197,7 +223,7 @@ class DeepEstimator(CrossModalEstimator):
         }
         return self._net_class(
             Towers(towers),
-            criterion=self._objective(y),
+            criterion=self._objective(inputs, y),
             optimizer=torch.optim.AdamW,
             optimizer__weight_decay=self.weight_decay,
             optimizer__fused=device.startswith(("cpu", "cuda")),
@@ -219,9 +245,12 @@ class DeepEstimator(CrossModalEstimator):
 
     def _tower(self, shape):
         """Return a new network for rows of some shape."""
+        return self._perceptron(prod(shape))
+
+    def _perceptron(self, n_features):
         sizes = self.hidden_layer_sizes
         return MLPTower(
-            prod(shape),
+            n_features,
             (sizes,) if isinstance(sizes, Integral) else tuple(sizes),
             self.n_components,
             activation=self.activation,
@@ -230,8 +259,8 @@ class DeepEstimator(CrossModalEstimator):
         )
 
     @abstractmethod
-    def _objective(self, y):
-        """Return the module whose call with outputs, codes and views gives the loss."""
+    def _objective(self, inputs, y):
+        """Return the module which makes a loss of the outputs, codes and views of a batch."""
 
     def _head(self):
         """Return the linear estimator to fit on the outputs of the towers, or None."""

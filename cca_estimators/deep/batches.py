@@ -109,7 +109,7 @@ class BatchSampler:
     ----------
     n_rows : int
     batch_size : int
-        Largest size of a batch.
+        Largest size of a batch; batches hold two rows at least.
     shuffle : bool
         Whether to draw the rows in random order, by PyTorch's seed.
     codes : ndarray of int or None
@@ -118,7 +118,7 @@ class BatchSampler:
 
     def __init__(self, n_rows, batch_size, shuffle, codes=None):
         self.n_rows = n_rows
-        self.n_batches = -(-n_rows // batch_size)
+        self.n_batches = max(1, min(-(-n_rows // batch_size), n_rows // 2))
         self.shuffle = shuffle
         self.codes = codes
 

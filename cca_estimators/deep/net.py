@@ -40,24 +40,6 @@ class Towers(nn.Module):
         return tuple(self.tower(name)(views[name]) for name in self.names)
 
 
-class Objective(nn.Module):
-    """Loss of the outputs of both views, from a plain function.
-
-    Parameters
-    ----------
-    loss : callable
-        ``loss(outputs_x, outputs_y, codes)`` returns a scalar tensor.
-    """
-
-    def __init__(self, loss):
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, outputs, codes, views):
-        """Return the loss of a batch: outputs of both views, codes, and the views themselves."""
-        return self.loss(*outputs, codes)
-
-
 class TrainingSet(NamedTuple):
     """What a net trains on, and until which epoch of its history."""
 

@@ -1,0 +1,67 @@
+"""Documentation of the parameters and attributes that all deep estimators share."""
+
+PARAMETERS = """hidden_layer_sizes : int or tuple of int
+        Units of the hidden layers of the towers, see the signature for the default.
+    activation : {"relu", "tanh", "logistic", "identity"}
+        Activation of the hidden layers.
+    dropout : float in [0, 1)
+        Share of the hidden units dropped in training.
+    batch_norm : bool
+        Whether to normalise inputs and hidden units over the batch.
+    towers : dict of torch.nn.Module, default=None
+        Networks of one's own by view name, which get a copy each time they are trained: from a
+        float32 tensor of rows, in the shape that X has, to (n, n_outputs). None: the default ones.
+    reg : float, "auto" or dict, default="auto"
+        Ridge of the linear method fitted beside the towers, see :class:`~cca_estimators.CCA`.
+    weighted : bool, default=True
+        Whether that method multiplies each variate by its canonical correlation.
+    batch_size : int
+        Largest number of rows of a batch. Batches differ by one row at most.
+    max_epochs : int
+        Number of passes over the data.
+    learning_rate : float
+        Step size of the optimiser, AdamW.
+    weight_decay : float
+        Weight decay of the optimiser.
+    early_stopping : bool, "loss" or "map", default=False
+        Hold out some rows, end training when their loss, or MAP (True means this), has not
+        improved for `n_iter_no_change` epochs, and return to the best epoch.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows held out, if `early_stopping`.
+    n_iter_no_change : int, default=10
+        Epochs without improvement to wait for, if `early_stopping`.
+    device : str, default="auto"
+        Device of PyTorch to train on; "auto": "cuda" or "mps" where there is one, else "cpu".
+    callbacks : list, default=None
+        Callbacks of skorch: learning rate schedules, checkpoints, logging.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, batches and dropout. Global generators are left as they are.
+    verbose : bool or int, default=0
+        Whether to show a progress bar over the epochs, with the loss and validation figures.
+    warm_start : bool, default=False
+        Whether a further `fit` goes on from the weights there are.
+    view_split : int, default=None
+        Number of leading columns that form the first view, if X is one array; None: half."""
+
+ATTRIBUTES = """net_ : skorch.NeuralNet
+        The trained net: ``net_.module_.tower(name)`` is the network of a view.
+    history_ : list of dict
+        Losses and other figures of each epoch.
+    head_ : estimator or None
+        The linear method fitted on the outputs of the towers.
+    n_components_ : int
+        Number of dimensions of the embedding.
+    view_names_in_ : list of str
+        Names of the views; "first" and "second" if X was one array.
+    n_features_in_ : int, or dict of int by view name
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of str
+        Names of the columns, if X was one DataFrame."""
+
+
+def documented(cls):
+    """Fill the shared parts of the docstring of an estimator."""
+    cls.__doc__ = cls.__doc__.replace("{parameters}", PARAMETERS).replace(
+        "{attributes}", ATTRIBUTES
+    )
+    return cls

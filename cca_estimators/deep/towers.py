@@ -1,0 +1,160 @@
+"""Networks that embed the rows of one view: perceptrons, and LSTMs for sequences.
+
+A step of a sequence that is NaN in all features is padding: it never changes an output.
+"""
+
+import torch
+from torch import nn
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "logistic": nn.Sigmoid,
+    "identity": nn.Identity,
+}
+
+
+class MLPTower(nn.Sequential):
+    """Multilayer perceptron with a linear top.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features; further dimensions of the input are flattened.
+    hidden_layer_sizes : tuple of int
+    n_outputs : int
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+    dropout : float, default=0.0
+        Share of the hidden units dropped in training.
+    batch_norm : bool, default=True
+        Whether to normalise the input and the hidden units over the batch.
+    """
+
+    def __init__(
+        self,
+        n_features,
+        hidden_layer_sizes,
+        n_outputs,
+        *,
+        activation="relu",
+        dropout=0.0,
+        batch_norm=True,
+    ):
+        layers = [nn.Flatten()]
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(n_features))
+        for size in hidden_layer_sizes:
+            layers.append(nn.Linear(n_features, size))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(size))
+            layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            n_features = size
+        super().__init__(*layers, nn.Linear(n_features, n_outputs))
+
+
+class SequenceTower(nn.Module):
+    """LSTM over the steps of a sequence, a summary of its states, and a perceptron.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features of a step.
+    lstm_size : int
+        Number of hidden units of the LSTM.
+    n_layers : int
+        Number of layers of the LSTM.
+    summary : nn.Module
+        From states (n, n_steps, lstm_size) and a mask (n, n_steps), True where a step is not
+        padding, to a summary (n, lstm_size).
+    top : nn.Module
+        From the summary to the outputs.
+    dropout : float, default=0.0
+        Share of the units dropped between the layers of the LSTM and after it, in training.
+    """
+
+    def __init__(self, n_features, lstm_size, n_layers, summary, top, *, dropout=0.0):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n_features)
+        between = dropout if n_layers > 1 else 0.0
+        self.lstm = nn.LSTM(
+            n_features, lstm_size, num_layers=n_layers, dropout=between, batch_first=True
+        )
+        self.drop = nn.Dropout(dropout)
+        self.summary = summary
+        self.top = top
+
+    def forward(self, steps):
+        """Return the outputs, shape (n, n_outputs), of rows (n, n_steps, n_features).
+
+        Rows without steps, shape (n, n_features), are sequences of one step.
+        """
+        steps = steps[:, None] if steps.ndim == 2 else steps
+        real = ~steps.isnan().all(dim=2)
+        normed = torch.zeros_like(steps)
+        normed[real] = self.norm(steps[real])
+        states, _ = self.lstm(normed)  # padding comes last, and an LSTM does not look ahead
+        return self.top(self.summary(self.drop(states), real))
+
+
+class DenseSteps(nn.Module):
+    """A dense layer at each step, and all steps side by side, zeros for those that are missing.
+
+    Parameters
+    ----------
+    size : int
+        Number of units of a state.
+    step_size : int
+        Number of units of the dense layer.
+    n_steps : int
+        Largest number of steps of a sequence.
+    """
+
+    def __init__(self, size, step_size, n_steps):
+        super().__init__()
+        self.dense = nn.Sequential(nn.Linear(size, step_size), nn.ReLU())
+        self.n_steps = n_steps
+
+    def forward(self, states, real):
+        """Return the summary of states (n, n_steps, size)."""
+        if real[:, self.n_steps :].any():
+            raise ValueError(
+                f"A sequence has {real.sum(dim=1).max()} steps, but the longest in fit had "
+                f"{self.n_steps}. Cut it to its first {self.n_steps} steps."
+            )
+        steps = (self.dense(states) * real[:, :, None])[:, : self.n_steps]
+        return nn.functional.pad(steps, (0, 0, 0, self.n_steps - steps.shape[1])).flatten(1)
+
+
+class AttentionOverSteps(nn.Module):
+    """Attention that selects the steps which matter most and averages them.
+
+    The score of a step is ``v' tanh(W h)``. The softmax weights of all but the `n_selected`
+    highest scores are set to zero and the rest divided by their sum. In training the gradient is
+    that of the full softmax (straight-through), so that steps left out can still come in.
+
+    Parameters
+    ----------
+    size : int
+        Number of units of a state.
+    n_selected : int
+        Number of steps to select; all of a sequence that has fewer.
+    """
+
+    def __init__(self, size, n_selected):
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False))
+        self.n_selected = n_selected
+
+    def weights(self, states, real):
+        """Return the weight of each step, shape (n, n_steps)."""
+        scores = self.score(states).squeeze(2).masked_fill(~real, -torch.inf)
+        scores = scores.masked_fill(~real.any(dim=1, keepdim=True), 0.0)
+        soft = scores.softmax(dim=1)
+        lowest = soft.topk(min(self.n_selected, soft.shape[1]), dim=1).values[:, -1:]
+        kept = soft * (soft >= lowest)
+        hard = kept / kept.sum(dim=1, keepdim=True)
+        return hard.detach() + soft - soft.detach() if self.training else hard
+
+    def forward(self, states, real):
+        """Return the summary of states (n, n_steps, size)."""
+        return torch.einsum("nt,nts->ns", self.weights(states, real), states)

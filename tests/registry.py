@@ -2,12 +2,22 @@
 
 from sklearn.preprocessing import StandardScaler
 
-from cca_estimators import CCA, CCCA, PerView
+from cca_estimators import CCA, CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, PerView
+
+DEEP = {"hidden_layer_sizes": (16,), "max_epochs": 15, "random_state": 0, "device": "cpu"}
 
 
 def embeddings():
     """Return an instance of every estimator of a joint embedding."""
-    return [CCA(n_components=3), CCCA()]
+    return [
+        CCA(n_components=3),
+        CCCA(),
+        DCCA(n_components=3, **DEEP),
+        CDCCA(**DEEP),
+        SDCCA(lstm_size=8, **DEEP),
+        LSTMCCCA(lstm_size=8, **DEEP),
+        TNNCCCA(**DEEP),
+    ]
 
 
 def estimators():

@@ -85,7 +85,8 @@ class RowSubset(Dataset):
         sampler = BatchSampler(len(self), batch_size, shuffle, codes)
         if self.dataset.in_memory:
             return InMemoryBatches(self, sampler)
-        return DataLoader(self, sampler=sampler, batch_size=None)
+        # a generator of its own: the loader would otherwise draw from the seeded global one
+        return DataLoader(self, sampler=sampler, batch_size=None, generator=torch.Generator())
 
 
 class InMemoryBatches:
@@ -149,7 +150,7 @@ def as_tensor(rows, name, device, padded=False):
     """
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     checked = rows.reshape(len(rows), -1)
-    if padded and np.isnan(checked.sum()):
+    if padded and rows.ndim > 2 and np.isnan(checked.sum()):
         missing = np.isnan(rows).all(axis=-1, keepdims=True)
         checked = np.where(missing, np.float32(0), rows).reshape(len(rows), -1)
     check_finite(checked, name)

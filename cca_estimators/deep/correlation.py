@@ -307,6 +307,7 @@ class LSTMCCCA(SequenceCorrelation):
     """
 
     step_size: int = 32
+    dropout: float = 0.3
 
     _parameter_constraints = {
         **SequenceCorrelation._parameter_constraints,
@@ -325,8 +326,8 @@ class SDCCA(SequenceCorrelation):
     """Supervised deep canonical correlation analysis (S-DCCA): attention over the steps.
 
     The objective of :class:`CDCCA` on the outputs of towers that select what matters in a
-    sequence: an LSTM with states `h_t`, scores ``v' tanh(W h_t)``, the mean of the `n_selected`
-    states of the highest scores, weighted by the softmax of the scores, and a perceptron [1]_. In
+    sequence: an LSTM with states `h_t`, scores ``v' tanh(W h_t)``, the `n_selected` states of the
+    highest scores in their order, weighted by the softmax of the scores, and a perceptron [1]_. In
     training the gradient of the selection is that of the full softmax. A view without steps,
     shape (n_samples, n_features), has a perceptron only. Then :class:`~cca_estimators.CCCA` is
     fitted on the outputs of the whole training set.
@@ -340,7 +341,7 @@ class SDCCA(SequenceCorrelation):
     ----------
     n_components : int, default=10
         Number of outputs of a tower.
-    n_selected : int, default=5
+    n_selected : int, default=8
         Number of steps to select; all of a sequence that has fewer.
     lstm_size : int, default=128
         Number of hidden units of an LSTM.
@@ -378,7 +379,8 @@ class SDCCA(SequenceCorrelation):
     Views(audio=(200, 3), visual=(200, 3))
     """
 
-    n_selected: int = 5
+    n_selected: int = 8
+    dropout: float = 0.3
 
     _parameter_constraints = {
         **SequenceCorrelation._parameter_constraints,
@@ -389,4 +391,4 @@ class SDCCA(SequenceCorrelation):
         if len(shape) == 1:
             return self._perceptron(shape[0])
         summary = AttentionOverSteps(self.lstm_size, self.n_selected)
-        return self._sequence_tower(shape[-1], summary, self.lstm_size)
+        return self._sequence_tower(shape[-1], summary, self.n_selected * self.lstm_size)

@@ -111,7 +111,7 @@ class DenseSteps(nn.Module):
 
     def __init__(self, size, step_size, n_steps):
         super().__init__()
-        self.dense = nn.Sequential(nn.Linear(size, step_size), nn.ReLU())
+        self.dense = nn.Sequential(nn.Linear(size, step_size), nn.Tanh())
         self.n_steps = n_steps
 
     def forward(self, states, real):
@@ -126,10 +126,10 @@ class DenseSteps(nn.Module):
 
 
 class AttentionOverSteps(nn.Module):
-    """Attention that selects the steps which matter most and averages them.
+    """Attention that selects the steps which matter most: they are put side by side, in order.
 
     The score of a step is ``v' tanh(W h)``. The softmax weights of all but the `n_selected`
-    highest scores are set to zero and the rest divided by their sum. In training the gradient is
+    highest scores are set to zero and the rest divided by their mean. In training the gradient is
     that of the full softmax (straight-through), so that steps left out can still come in.
 
     Parameters
@@ -137,7 +137,7 @@ class AttentionOverSteps(nn.Module):
     size : int
         Number of units of a state.
     n_selected : int
-        Number of steps to select; all of a sequence that has fewer.
+        Number of steps to select; zeros take the places of those that a sequence lacks.
     """
 
     def __init__(self, size, n_selected):
@@ -146,15 +146,23 @@ class AttentionOverSteps(nn.Module):
         self.n_selected = n_selected
 
     def weights(self, states, real):
-        """Return the weight of each step, shape (n, n_steps)."""
-        scores = self.score(states).squeeze(2).masked_fill(~real, -torch.inf)
-        scores = scores.masked_fill(~real.any(dim=1, keepdim=True), 0.0)
-        soft = scores.softmax(dim=1)
-        lowest = soft.topk(min(self.n_selected, soft.shape[1]), dim=1).values[:, -1:]
-        kept = soft * (soft >= lowest)
-        hard = kept / kept.sum(dim=1, keepdim=True)
-        return hard.detach() + soft - soft.detach() if self.training else hard
+        """Return the softmax weight of each step, shape (n, n_steps), 0 for padding."""
+        scores = self.score(states).squeeze(2)
+        lowest = torch.finfo(scores.dtype).min
+        return scores.masked_fill(~real, lowest).softmax(dim=1) * real
+
+    def select(self, weights):
+        """Return the numbers of the selected steps, in order, and their weights."""
+        n_selected = min(self.n_selected, weights.shape[1])
+        steps = weights.topk(n_selected, dim=1).indices.sort(dim=1).values
+        kept = weights.gather(1, steps)
+        soft = kept * self.n_selected
+        hard = soft / kept.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        return steps, hard.detach() + soft - soft.detach() if self.training else hard
 
     def forward(self, states, real):
         """Return the summary of states (n, n_steps, size)."""
-        return torch.einsum("nt,nts->ns", self.weights(states, real), states)
+        steps, weights = self.select(self.weights(states, real))
+        chosen = states.gather(1, steps[:, :, None].expand(-1, -1, states.shape[2]))
+        missing = self.n_selected - steps.shape[1]
+        return nn.functional.pad(chosen * weights[:, :, None], (0, 0, 0, missing)).flatten(1)

@@ -1,0 +1,168 @@
+"""Losses against closed forms, explicit expansions and loops; gradients by finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from cca_estimators import CCA, CCCA
+from cca_estimators.deep.losses import category_correlation_loss, correlation_loss, triplet_loss
+
+
+@pytest.fixture
+def outputs():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 4))
+    y = 0.7 * x @ rng.standard_normal((4, 3)) + rng.standard_normal((40, 3))
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+@pytest.fixture
+def labels():
+    return torch.from_numpy(
+        np.random.default_rng(1).permutation(np.repeat([0, 1, 2, 5], [20, 12, 7, 1]))
+    )
+
+
+def test_correlation_loss_is_minus_the_canonical_correlations(outputs):
+    views = dict(zip("xy", (view.numpy() for view in outputs), strict=True))
+    expected = CCA(3, reg=0.05).fit(views).correlations_.sum()
+    assert correlation_loss(*outputs, ridge=0.05).item() == pytest.approx(-expected, rel=1e-9)
+
+
+def test_correlation_loss_of_equal_views_is_minus_their_number(outputs):
+    x, _ = outputs
+    mixed = x @ torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert correlation_loss(x, mixed, ridge=1e-12).item() == pytest.approx(-4, abs=1e-6)
+
+
+def test_correlation_loss_in_single_precision_is_formed_in_double(outputs):
+    double = correlation_loss(*outputs)
+    single = correlation_loss(*(view.float() for view in outputs))
+    assert single.item() == pytest.approx(double.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("pair_weight", [0.0, 0.2, 1.0])
+def test_category_loss_is_that_of_the_linear_method(outputs, labels, pair_weight):
+    views = dict(zip("xy", (view.numpy() for view in outputs), strict=True))
+    ccca = CCCA(3, reg=0.05, pair_weight=pair_weight).fit(views, labels.numpy())
+    loss = category_correlation_loss(*outputs, labels, pair_weight, ridge=0.05)
+    assert loss.item() == pytest.approx(-ccca.correlations_.sum(), rel=1e-8)
+
+
+def test_category_loss_is_the_correlation_loss_of_all_pairs(outputs, labels):
+    j, k = torch.nonzero(labels[:, None] == labels, as_tuple=True)
+    expected = correlation_loss(outputs[0][j], outputs[1][k], ridge=0.01)
+    loss = category_correlation_loss(*outputs, labels, pair_weight=0.0, ridge=0.01)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_category_loss_cannot_be_gamed_by_a_large_class():
+    labels = torch.tensor([0] * 37 + [1, 2, 3])
+    x = F.one_hot(labels).double() + 1e-3 * torch.randn(40, 4, dtype=torch.float64)
+    assert category_correlation_loss(x, x, labels, 0.2, ridge=1e-9).item() >= -4
+
+
+@pytest.mark.parametrize("loss", ["pairs", "classes"])
+def test_gradients_of_correlation_losses(outputs, labels, loss):
+    labels = labels[:14]
+    inputs = [view[:14].clone().requires_grad_() for view in outputs]
+    function = {
+        "pairs": correlation_loss,
+        "classes": lambda x, y: category_correlation_loss(x, y, labels),
+    }[loss]
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+@pytest.mark.parametrize(
+    "case", ["dead unit", "constant", "rank deficient", "fewer rows than units"]
+)
+def test_degenerate_batches_have_finite_losses_and_gradients(outputs, labels, case):
+    x, y = (view.clone() for view in outputs)
+    if case == "dead unit":
+        x[:, 0] = 0
+    elif case == "constant":
+        x[:] = 3
+    elif case == "rank deficient":
+        x[:, 1] = x[:, 0]
+    else:
+        x, y, labels = x[:3], y[:3], labels[:3]
+    x.requires_grad_()
+    for loss in (correlation_loss(x, y), category_correlation_loss(x, y, labels)):
+        (gradient,) = torch.autograd.grad(loss, x)
+        assert torch.isfinite(loss)
+        assert torch.isfinite(gradient).all()
+
+
+def loop(x, y, labels, margin, distance, include_pair, mining):
+    """Return the mean hinge of the triplets with anchors in x, one after the other."""
+    if distance == "cosine":
+        distances = 1 - F.normalize(x) @ F.normalize(y).T
+    else:
+        distances = torch.cdist(x, y) ** 2
+    hinges = []
+    for i, row in enumerate(distances):
+        negatives = row[labels != labels[i]]
+        positives = [
+            row[j] for j in range(len(y)) if labels[j] == labels[i] and (include_pair or j != i)
+        ]
+        if not len(negatives) or not positives:
+            continue
+        if mining == "batch_hard":
+            hinges.append(F.relu(max(positives) - negatives.min() + margin))
+        for positive in positives:
+            if mining == "batch_all":
+                hinges += [F.relu(positive - negative + margin) for negative in negatives]
+            elif mining == "semi_hard":
+                beyond = negatives[negatives > positive]
+                negative = beyond.min() if len(beyond) else negatives.max()
+                hinges.append(F.relu(positive - negative + margin))
+    return torch.stack(hinges).mean()
+
+
+@pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard"])
+@pytest.mark.parametrize("distance", ["cosine", "sqeuclidean"])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("include_pair", [True, False])
+def test_triplet_loss_is_that_of_a_loop(labels, mining, distance, symmetric, include_pair):
+    generator = torch.Generator().manual_seed(2)
+    x, y = torch.randn(2, 40, 5, dtype=torch.float64, generator=generator)
+    x, y = x.requires_grad_(), y.requires_grad_()
+    loss = triplet_loss(x, y, labels, 0.4, mining, distance, symmetric, include_pair)
+    expected = loop(x, y, labels, 0.4, distance, include_pair, mining)
+    if symmetric:
+        expected = (expected + loop(y, x, labels, 0.4, distance, include_pair, mining)) / 2
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-10)
+    gradients = torch.autograd.grad(loss, (x, y))
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected, (x, y)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-12)
+
+
+def test_batch_all_counts_ties_as_the_hinge_does():
+    x = torch.zeros(4, 2, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 0, 1, 1])
+    loss = triplet_loss(x, x.detach(), labels, 0.3, distance="sqeuclidean")
+    assert loss.item() == pytest.approx(0.3)
+
+
+def test_random_mining_draws_every_negative_alike():
+    x, y = torch.tensor([[1.0, 0]] * 6), F.normalize(torch.randn(6, 2))
+    labels = torch.tensor([0, 1, 1, 1, 1, 1])
+    torch.manual_seed(0)
+    losses = [triplet_loss(x, y, labels, 0.2, "random", symmetric=False) for _ in range(4000)]
+    distances = 1 - (F.normalize(x) @ y.T)
+    hinges = [F.relu(distances[0, 0] - distances[0, 1:] + 0.2).mean()]
+    hinges += [
+        F.relu(distances[i, j] - distances[i, 0] + 0.2) for i in range(1, 6) for j in range(1, 6)
+    ]
+    assert torch.stack(losses).mean().item() == pytest.approx(np.mean(hinges), abs=0.01)
+
+
+@pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard", "random"])
+@pytest.mark.parametrize("labels", [[3, 3, 3, 3], [0, 1, 2, 3]])
+def test_batches_without_triplets_have_no_gradient(mining, labels):
+    x = torch.randn(4, 3, requires_grad=True)
+    loss = triplet_loss(x, x.detach(), torch.tensor(labels), mining=mining, include_pair=False)
+    loss.backward()
+    assert loss.item() == 0
+    assert not x.grad.any()

@@ -1,0 +1,90 @@
+"""Towers: rows stand alone, padding never counts, attention selects."""
+
+import pytest
+import torch
+
+from cca_estimators.deep.towers import AttentionOverSteps, DenseSteps, MLPTower, SequenceTower
+
+
+def make_tower(kind):
+    torch.manual_seed(0)
+    if kind == "mlp":
+        return MLPTower(24, (9, 7), 3, dropout=0.2)
+    summary = DenseSteps(8, 5, 6) if kind == "dense" else AttentionOverSteps(8, 2)
+    top = MLPTower(30 if kind == "dense" else 16, (9,), 3)
+    return SequenceTower(4, 8, 2, summary, top, dropout=0.2)
+
+
+@pytest.fixture
+def rows():
+    return torch.randn(11, 6, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "dense", "attention"])
+def test_a_row_does_not_depend_on_its_batch(kind, rows):
+    tower = make_tower(kind)
+    tower.train()(rows)
+    tower.eval()
+    torch.testing.assert_close(tower(rows)[3:4], tower(rows[3:4]))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", ["dense", "attention"])
+def test_padded_steps_never_count(kind, rows, training):
+    tower = make_tower(kind).train(training)
+    tower.drop.p = tower.lstm.dropout = 0.0
+    for layer in tower.top:
+        layer.p = 0.0
+    short = rows[:, :4]
+    padded = torch.cat([short, torch.full((11, 2, 4), torch.nan)], dim=1)
+    torch.testing.assert_close(tower(padded), tower(short))
+    ragged = rows.clone()
+    ragged[2, 3:] = torch.nan
+    if not training:  # in training, the batch statistics differ
+        torch.testing.assert_close(tower(ragged)[2:3], tower(rows[2:3, :3]))
+        assert (tower(ragged)[2] - tower(rows)[2]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["dense", "attention"])
+def test_rows_without_steps_are_sequences_of_one(kind, rows):
+    tower = make_tower(kind).eval()
+    torch.testing.assert_close(tower(rows[:, 0]), tower(rows[:, :1]))
+
+
+@pytest.mark.parametrize("kind", ["dense", "attention"])
+def test_a_row_of_padding_alone_is_finite(kind, rows):
+    rows[0] = torch.nan
+    output = make_tower(kind).train()(rows)
+    output.sum().backward()
+    assert torch.isfinite(output).all()
+
+
+def test_too_many_steps_are_refused(rows):
+    with pytest.raises(ValueError, match="has 7 steps, but the longest in fit had 6"):
+        make_tower("dense")(torch.cat([rows, rows[:, :1]], dim=1))
+
+
+def test_attention_selects_the_highest_scores_in_their_order(rows):
+    attention = AttentionOverSteps(4, 2).eval()
+    real = torch.ones(11, 6, dtype=bool)
+    real[0, 1:] = False
+    steps, weights = attention.select(attention.weights(rows, real))
+    highest = attention.score(rows).squeeze(2)[1:].topk(2, dim=1).indices.sort(dim=1).values
+    assert torch.equal(steps[1:], highest)
+    torch.testing.assert_close(weights.sum(dim=1), torch.full((11,), 2.0))
+    expected = torch.cat(
+        [rows[1:].gather(1, highest[:, [i, i]][:, :1, None].expand(-1, -1, 4)) for i in (0, 1)], 1
+    )
+    summary = attention(rows, real).reshape(11, 2, 4)
+    torch.testing.assert_close(summary[1:], expected * weights[1:, :, None])
+    assert not summary[0, 1].any()
+
+
+def test_attention_learns_through_steps_left_out(rows):
+    attention = AttentionOverSteps(4, 1).train()
+    weights = attention.weights(rows, torch.ones(11, 6, dtype=bool))
+    weights.retain_grad()
+    _, selected = attention.select(weights)
+    torch.testing.assert_close(selected.detach(), torch.ones(11, 1))
+    selected.sum().backward()
+    assert attention.score[0].weight.grad.abs().max() > 0

@@ -1,22 +1,25 @@
 """Ranking of a gallery for many queries: the ranks of the relevant items, block by block.
 
-The similarities of a block of queries are sorted as values, which is several times faster than
-sorting indices, and the relevant ones are found again by binary search. The rank of an item is the
-number of items at least as similar, so tied items share the last rank of their group, and the
-precision at a relevant item is that of scikit-learn's `average_precision_score`.
+Values are sorted, which is several times faster than sorting indices, and each carries its
+relevance in its lowest bit: distances between unit rows lie within (-2, 2), where floating-point
+numbers leave one bit unused, so nothing is rounded away. The rank of an item is the number of items
+at least as similar, so tied items share the last rank of their group, and the precision at a
+relevant item is that of scikit-learn's `average_precision_score`.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.preprocessing import normalize
+from sklearn import get_config
+from sklearn.utils import gen_batches
 
-_BLOCK_ELEMENTS = 2**21
 METRICS = ("cosine", "hamming")
+_PRODUCT_BYTES = 2**23  # of distances that one matrix product gives
+_BLOCK_BYTES = 2**19  # of distances that are ranked at once, small enough for the cache
 
 
 class Ranked(NamedTuple):
-    """Ranks of the relevant items of some queries, which all have the same number of them.
+    """Ranked lists of some queries, which all have the same number of relevant items.
 
     Attributes
     ----------
@@ -24,10 +27,11 @@ class Ranked(NamedTuple):
         Rank of each relevant item, best first.
     hits : ndarray of int, shape (n_queries, n_relevant)
         Number of relevant items up to that rank.
-    relevant : ndarray, shape (n_queries, n_relevant)
-        Similarities of the relevant items, ascending.
-    gallery : ndarray, shape (n_queries, n_gallery)
-        Similarities of all items, ascending.
+    relevant : ndarray of int, shape (n_queries, n_relevant)
+        Keys of the relevant items, best first: odd, the smaller the more similar.
+    gallery : ndarray of int, shape (n_queries, n_gallery)
+        Keys of all items, best first. That of an item that is not relevant is even, one below the
+        key of a relevant item tied with it.
     """
 
     ranks: np.ndarray
@@ -41,20 +45,21 @@ def average_precisions(ranked, k=None):
     precisions = ranked.hits / ranked.ranks
     if k is None:
         return precisions.mean(axis=1)
-    cut_hits, straddling = _hits_at(ranked, k)
-    inside = ranked.ranks <= k
-    total = (precisions * inside).sum(axis=1) + straddling * cut_hits / k
+    tie = _tie_at(ranked, k)
+    total = (precisions * (ranked.relevant < tie.key)).sum(axis=1)
+    mean, variance = tie.drawn_moments()
+    total += (tie.hits_above * mean + mean**2 + variance) / k
     return total / min(k, ranked.ranks.shape[1])
 
 
 def precisions_at(ranked, k):
     """Return the share of relevant items among the first k of each query."""
-    return _hits_at(ranked, k)[0] / k
+    return _hits_at(ranked, k) / k
 
 
 def recalls_at(ranked, k):
     """Return the share of the relevant items that are among the first k of each query."""
-    return _hits_at(ranked, k)[0] / ranked.ranks.shape[1]
+    return _hits_at(ranked, k) / ranked.ranks.shape[1]
 
 
 def reciprocal_ranks(ranked):
@@ -65,20 +70,43 @@ def reciprocal_ranks(ranked):
 def interpolated_precisions(ranked, levels):
     """Return the best precision at or beyond each recall level, shape (n_queries, n_levels)."""
     best = np.maximum.accumulate((ranked.hits / ranked.ranks)[:, ::-1], axis=1)[:, ::-1]
-    n_relevant = best.shape[1]
-    needed = np.ceil(levels * n_relevant - 1e-9).astype(int)
+    needed = np.ceil(levels * best.shape[1] - 1e-9).astype(int)
     return best[:, np.maximum(needed, 1) - 1]
 
 
+class _Tie(NamedTuple):
+    """Group of tied items that holds the k-th item of each list; one entry per query."""
+
+    key: np.ndarray  # of its relevant items, shape (n_queries, 1)
+    size: np.ndarray
+    n_relevant: np.ndarray
+    n_drawn: np.ndarray  # how many of the group are among the first k
+    hits_above: np.ndarray
+
+    def drawn_moments(self):
+        """Return mean and variance of the relevant items among those drawn in random order."""
+        share = self.n_relevant / self.size
+        mean = self.n_drawn * share
+        left = (self.size - self.n_drawn) / np.maximum(self.size - 1, 1)
+        return mean, mean * (1 - share) * left
+
+
+def _tie_at(ranked, k):
+    key = ranked.gallery[:, k - 1 : k] | 1
+    above = (ranked.gallery[:, :k] < key - 1).sum(axis=1)
+    return _Tie(
+        key=key,
+        size=(ranked.gallery <= key).sum(axis=1) - above,
+        n_relevant=(ranked.relevant == key).sum(axis=1),
+        n_drawn=k - above,
+        hits_above=(ranked.relevant < key).sum(axis=1),
+    )
+
+
 def _hits_at(ranked, k):
-    """Return the expected hits in the first k, ties in random order, and those of a cut tie."""
-    threshold = ranked.gallery[:, -k, None]
-    above = (ranked.gallery > threshold).sum(axis=1)
-    tied = (ranked.gallery == threshold).sum(axis=1)
-    share = (k - above) / tied
-    relevant_tied = (ranked.relevant == threshold).sum(axis=1)
-    hits = (ranked.relevant > threshold).sum(axis=1) + relevant_tied * share
-    return hits, np.where(share < 1, relevant_tied * share, 0.0)
+    """Return the expected relevant items among the first k, tied items in random order."""
+    tie = _tie_at(ranked, k)
+    return tie.hits_above + tie.drawn_moments()[0]
 
 
 def measure(query, gallery, query_codes, gallery_codes, metric, figures):
@@ -96,42 +124,101 @@ def measure(query, gallery, query_codes, gallery_codes, metric, figures):
     Returns
     -------
     dict of ndarray
-        One row per query that has relevant items.
+        One row per query that has relevant items, in no particular order.
     """
-    query, gallery = _comparable(query, metric), _comparable(gallery, metric)
-    order = np.argsort(gallery_codes, kind="stable")
-    gallery, sorted_codes = gallery[order], gallery_codes[order]
-    starts = sorted_codes.searchsorted(query_codes)
-    counts = sorted_codes.searchsorted(query_codes, side="right") - starts
-    parts = []
-    for count in np.unique(counts[counts > 0]):
-        rows = np.flatnonzero(counts == count)
-        for block in np.array_split(rows, -(-len(rows) * len(gallery) // _BLOCK_ELEMENTS)):
-            block_ranks = ranked(query[block] @ gallery.T, starts[block], count)
-            parts.append({name: figure(block_ranks) for name, figure in figures.items()})
+    lists = _ranked_blocks(
+        -_comparable(query, metric), _comparable(gallery, metric), query_codes, gallery_codes
+    )
+    parts = [{name: figure(ranked) for name, figure in figures.items()} for ranked in lists]
     return {name: np.concatenate([part[name] for part in parts]) for name in figures}
 
 
-def ranked(similarity, starts, n_relevant):
-    """Rank the columns of `similarity`, `n_relevant` from `starts` on being relevant; sort it."""
-    columns = starts[:, None] + np.arange(n_relevant)
-    relevant = np.take_along_axis(similarity, columns, axis=1)
-    relevant.sort(axis=1)
-    similarity.sort(axis=1)
-    below = np.empty(relevant.shape, np.intp)
-    for row, items, place in zip(similarity, relevant, below, strict=True):
-        place[:] = row.searchsorted(items)
-    hits = np.broadcast_to(np.arange(1, n_relevant + 1), relevant.shape)
-    tied = np.flatnonzero((relevant[:, 1:] == relevant[:, :-1]).any(axis=1))
-    if len(tied):
-        hits = hits.copy()
-        for row in tied:
-            hits[row] = (n_relevant - relevant[row].searchsorted(relevant[row]))[::-1]
-    return Ranked((similarity.shape[1] - below)[:, ::-1], hits, relevant, similarity)
+def _ranked_blocks(query, gallery, query_codes, gallery_codes):
+    """Yield the ranked lists by blocks of queries that have equally many relevant items."""
+    order = np.argsort(gallery_codes, kind="stable")
+    sorted_codes = gallery_codes[order]
+    starts = sorted_codes.searchsorted(query_codes)
+    counts = sorted_codes.searchsorted(query_codes, side="right") - starts
+    rows, columns = _distinct_rows(gallery[order])
+    row_bytes = gallery.itemsize * len(gallery)
+    n_product, n_block = _n_rows(_PRODUCT_BYTES, row_bytes), _n_rows(_BLOCK_BYTES, row_bytes)
+    for count in np.unique(counts[counts > 0]):
+        alike = np.flatnonzero(counts == count)
+        for batch in gen_batches(len(alike), n_product):
+            product = query[alike[batch]] @ rows.T
+            for block in gen_batches(len(product), n_block):
+                distance = product[block]
+                if columns is not None:
+                    distance = distance.take(columns, axis=1)
+                keys = _keys(distance)
+                _mark(keys, starts[alike[batch]][block], count)
+                yield rank(keys, count)
+
+
+def _n_rows(n_bytes, row_bytes):
+    return max(1, int(min(n_bytes, get_config()["working_memory"] * 2**20) // row_bytes))
+
+
+def _distinct_rows(gallery):
+    """Return the distinct rows, and which of them each row is, or None where all are distinct.
+
+    Equal rows get equal similarities only if computed once: a matrix product may round the same sum
+    differently in different columns.
+    """
+    packed = np.ascontiguousarray(gallery).view((np.void, gallery[0].nbytes)).ravel()
+    _, first, columns = np.unique(packed, return_index=True, return_inverse=True)
+    return (gallery, None) if len(first) == len(gallery) else (gallery[first], columns)
+
+
+def _keys(distance):
+    """Turn distances within (-2, 2), in place, into even integers of the same order."""
+    distance += 0.0  # makes -0.0 equal to 0.0 bit by bit
+    keys = distance.view(f"i{distance.itemsize}")
+    limits = np.iinfo(keys.dtype)
+    keys ^= (keys >> (limits.bits - 1)) & limits.max
+    keys <<= 1
+    return keys
+
+
+def _mark(keys, starts, n_relevant):
+    """Set the lowest bit of the `n_relevant` keys of each row that begin at its start."""
+    for row, start in zip(keys, starts, strict=True):
+        row[start : start + n_relevant] |= 1
+
+
+def rank(keys, n_relevant):
+    """Rank lists of keys, which are sorted in place, with `n_relevant` odd ones in each row."""
+    keys.sort(axis=1)
+    odd = (keys.ravel().astype(np.uint8) & 1).view(bool)
+    places = np.flatnonzero(odd).reshape(-1, n_relevant)
+    relevant = keys.ravel()[places]
+    ranks = places - (np.arange(len(keys)) * keys.shape[1] - 1)[:, None]
+    hits = np.broadcast_to(np.arange(1, n_relevant + 1), ranks.shape)
+    tied = relevant[:, 1:] == relevant[:, :-1]
+    if tied.any():
+        ranks, hits = _last_of_ties(ranks, tied), _last_of_ties(hits, tied)
+    return Ranked(ranks, hits, relevant, keys)
+
+
+def _last_of_ties(values, tied):
+    """Give each of the ascending values that is tied with the next one the last of its group."""
+    last = values.copy()
+    last[:, :-1][tied] = np.iinfo(values.dtype).max
+    return np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
 
 
 def _comparable(rows, metric):
-    """Return rows whose inner products order them as the metric does."""
+    """Return rows whose inner products are within (-2, 2) and order them as the metric does."""
     if metric == "hamming":
-        return 2 * rows.astype(np.float32) - 1
-    return normalize(rows)
+        scale = 2.0 ** -np.ceil(np.log2(rows.shape[1]) / 2)  # a power of two rounds nothing
+        return (2 * rows.astype(np.float32) - 1) * np.float32(scale)
+    return _unit_rows(rows)
+
+
+def _unit_rows(rows):
+    """Divide rows by their norm, safely for any magnitude; rows of zeros stay."""
+    exponents = np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1]
+    rows = np.ldexp(rows, -exponents)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    norms[norms == 0] = 1
+    return rows / norms + 0.0

@@ -1,17 +1,23 @@
 """Figures of cross-modal retrieval, and scorers that plug them into scikit-learn.
 
-All figures are over ranked lists, with the items of the query's class as the relevant ones. Ties
-never depend on the order of the gallery: the rank of an item is the number of items at least as
-similar, as in scikit-learn's `average_precision_score`; where the first `k` items cut a group of
-tied items, its order is taken as random and the expectation is counted.
+All figures are over ranked lists, with the items of the query's class as the relevant ones, and
+none depends on the order of the gallery: the rank of an item is the number of items at least as
+similar, as in scikit-learn's `average_precision_score`. Where the first `k` items cut a group of
+tied items, which of the group are among them is random, and the figure is the expectation.
+
+A query without relevant items is left out, with an `UndefinedMetricWarning`; if none is left, a
+`ValueError` is raised.
 """
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils import check_array, column_or_1d
 
 from cca_estimators import _ranking
 
@@ -28,30 +34,31 @@ __all__ = [
 ]
 
 _SCORES_K = 10
+_RECALLS = np.linspace(0, 1, 101)
 
 
 def average_precision(relevant, similarity):
-    """Compute the average precision (AP) of one ranked list.
+    """Compute the average precision (AP) of one ranked list, or of several.
 
     ``AP = 1/R sum_j P(j)`` over the `R` relevant items, with `P(j)` the precision at the rank of
     the j-th.
 
     Parameters
     ----------
-    relevant : array-like of bool, shape (n_gallery,)
+    relevant : array-like of bool, shape (n_gallery,) or (n_queries, n_gallery)
         Which items are relevant.
-    similarity : array-like, shape (n_gallery,)
+    similarity : array-like, shape (n_gallery,) or (n_queries, n_gallery)
         Similarity of the items to the query; larger comes first.
 
     Returns
     -------
-    float
-        In (0, 1]; nan, with a warning, if no item is relevant.
+    float or ndarray of shape (n_queries,)
+        In (0, 1]; nan, with a warning, where no item is relevant.
 
     Raises
     ------
     ValueError
-        If the lengths differ or a similarity is not finite.
+        If the shapes differ or a similarity is not finite.
 
     Examples
     --------
@@ -59,16 +66,27 @@ def average_precision(relevant, similarity):
     >>> average_precision([True, False, True], [0.9, 0.8, 0.1])
     0.833...
     """
-    relevant = column_or_1d(relevant).astype(bool)
-    similarity = check_array(similarity, ensure_2d=False, dtype=[np.float64, np.float32])
-    check_consistent_length(relevant, similarity)
+    relevant = np.asarray(relevant, dtype=bool)
+    similarity = check_array(
+        similarity, ensure_2d=False, dtype=[np.float64, np.float32], input_name="similarity"
+    )
+    if relevant.shape != similarity.shape:
+        raise ValueError(
+            f"relevant has shape {relevant.shape} and similarity {similarity.shape}: each item "
+            "needs one entry in both."
+        )
+    lists = zip(np.atleast_2d(relevant), np.atleast_2d(similarity), strict=True)
+    precisions = np.array([_average_precision(*ranked) for ranked in lists])
+    _warn_without_relevant(np.isnan(precisions))
+    return precisions if relevant.ndim == 2 else float(precisions[0])
+
+
+def _average_precision(relevant, similarity):
     n_relevant = np.count_nonzero(relevant)
     if n_relevant == 0:
-        _warn_without_relevant(1)
-        return float("nan")
-    order = np.argsort(~relevant, kind="stable")
-    ranked = _ranking.ranked(similarity[order][None], np.zeros(1, int), n_relevant)
-    return float(_ranking.average_precisions(ranked)[0])
+        return np.nan
+    keys = 2 * np.unique(-similarity, return_inverse=True)[1] + relevant
+    return _ranking.average_precisions(_ranking.rank(keys[None], n_relevant))[0]
 
 
 def mean_average_precision(
@@ -87,19 +105,22 @@ def mean_average_precision(
     gallery_labels : array-like, shape (n_gallery,)
         Classes of the items; those of the query's class are relevant.
     metric : {"cosine", "hamming"}, default="cosine"
-        Cosine similarity of real embeddings, or Hamming distance of bits (0 and 1).
+        Cosine similarity of real embeddings, which is 0 for a row of zeros, or Hamming distance of
+        bits (0 and 1).
     k : int, default=None
-        Cut the ranked lists after k items and divide by ``min(R, k)``; None: full lists.
+        Cut the ranked lists after k items, from 1 to the size of the gallery, and divide by
+        ``min(R, k)`` for `R` relevant items; None: full lists.
 
     Returns
     -------
     float
-        In [0, 1]. Queries without relevant items are left out with a warning; nan if none is left.
+        In [0, 1].
 
     Raises
     ------
     ValueError
-        If shapes or lengths do not fit, an embedding is not finite, or k is out of range.
+        If shapes or lengths do not fit, an embedding is not finite, k is out of range, or no query
+        has a relevant item.
 
     Examples
     --------
@@ -186,42 +207,37 @@ def mean_reciprocal_rank(query, gallery, query_labels, gallery_labels, *, metric
     return _mean(figure, query, gallery, query_labels, gallery_labels, metric)
 
 
-def precision_recall_curve(
-    query, gallery, query_labels, gallery_labels, *, metric="cosine", n_levels=101
-):
-    """Compute the precision at evenly spaced levels of recall, averaged over the queries.
+def precision_recall_curve(query, gallery, query_labels, gallery_labels, *, metric="cosine"):
+    """Compute the interpolated precision at 101 levels of recall, averaged over the queries.
 
-    The precision at a level is interpolated: the best of the precisions at that recall or beyond.
+    A query's precision at a level is the best of its precisions at that recall or beyond.
 
     Parameters
     ----------
     query, gallery, query_labels, gallery_labels, metric
         As in `mean_average_precision`.
-    n_levels : int, default=101
-        Number of levels from 0 to 1.
 
     Returns
     -------
-    precision : ndarray of shape (n_levels,)
-        Mean interpolated precision.
-    recall : ndarray of shape (n_levels,)
-        The levels.
+    precision : ndarray of shape (101,)
+        Mean interpolated precision; it never increases.
+    recall : ndarray of shape (101,)
+        The levels 0, 0.01, ..., 1.
 
     Examples
     --------
     >>> from cca_estimators.metrics import precision_recall_curve
     >>> precision, recall = precision_recall_curve(
-    ...     [[1.0, 0.0]], [[1.0, 0.1], [0.2, 1.0], [0.5, 1.0]], [0], [0, 1, 0], n_levels=3
+    ...     [[1.0, 0.0]], [[1.0, 0.1], [0.5, 1.0], [0.2, 1.0]], [0], [0, 1, 0]
     ... )
-    >>> recall
-    array([0. , 0.5, 1. ])
-    >>> precision
-    array([1., 1., 1.])
+    >>> recall[[0, 50, 51, 100]]
+    array([0.  , 0.5 , 0.51, 1.  ])
+    >>> precision[[0, 50, 51, 100]].round(2)
+    array([1.  , 1.  , 0.67, 0.67])
     """
-    levels = np.linspace(0, 1, n_levels)
-    figures = {"precision": partial(_ranking.interpolated_precisions, levels=levels)}
+    figures = {"precision": partial(_ranking.interpolated_precisions, levels=_RECALLS)}
     measured = _measure(figures, query, gallery, query_labels, gallery_labels, metric)
-    return measured["precision"].mean(axis=0), levels
+    return measured["precision"].mean(axis=0), _RECALLS.copy()
 
 
 def cross_modal_map(estimator, X, y=None):
@@ -284,7 +300,7 @@ def cross_modal_scores(estimator, X, y=None):
     ['map', 'map_audio_to_visual', 'map_visual_to_audio']
     """
     embeddings, metric = _embeddings(estimator, X)
-    k = min(_SCORES_K, *(len(rows) for rows in embeddings.values()))
+    k = min(_SCORES_K, len(next(iter(embeddings.values()))))
     figures = {
         "map": _ranking.average_precisions,
         "mrr": _ranking.reciprocal_ranks,
@@ -327,20 +343,18 @@ def make_cross_modal_scorer(*, direction="mean", k=None):
     >>> 0 < scorer(CCA(3).fit(X), X, y) < 1
     True
     """
-    if direction != "mean" and (isinstance(direction, str) or len(direction) != 2):
+    if direction != "mean" and (isinstance(direction, str) or len(set(direction)) != 2):
         raise ValueError(
             f"direction={direction!r} is not known; use 'mean' or the names of the view that "
             "queries and of the view that is ranked, such as ('audio', 'visual')."
         )
-    return CrossModalScorer(direction, k)
+    return _CrossModalScorer(direction if direction == "mean" else tuple(direction), k)
 
 
-class CrossModalScorer:
-    """Scorer that `make_cross_modal_scorer` makes."""
-
-    def __init__(self, direction, k):
-        self.direction = direction
-        self.k = k
+@dataclass(frozen=True, repr=False)
+class _CrossModalScorer:
+    direction: str | tuple
+    k: int | None
 
     def __repr__(self):
         return f"make_cross_modal_scorer(direction={self.direction!r}, k={self.k!r})"
@@ -366,7 +380,10 @@ def _direction(figures, embeddings, query, gallery, y, metric, k=None):
     """Return the mean figures of one direction."""
     unknown = {query, gallery} - set(embeddings)
     if unknown:
-        raise ValueError(f"The views are {list(embeddings)}; there is no {sorted(unknown)}.")
+        raise ValueError(
+            f"direction={(query, gallery)!r} names {sorted(unknown)}, but the views are "
+            f"{list(embeddings)}; the halves of an array are 'first' and 'second'."
+        )
     y = np.arange(len(embeddings[query])) if y is None else y
     measured = _measure(figures, embeddings[query], embeddings[gallery], y, y, metric, k)
     return {name: float(np.mean(values)) for name, values in measured.items()}
@@ -377,19 +394,26 @@ def _embeddings(estimator, X):
     output = estimator.transform(X)
     if not isinstance(output, Mapping):
         output = dict(zip(("first", "second"), _halves(np.asarray(output)), strict=True))
-    return {name: np.asarray(rows) for name, rows in output.items()}, _metric_of(estimator)
+    embeddings = {name: np.asarray(rows) for name, rows in output.items()}
+    if len(embeddings) != 2:
+        raise ValueError(
+            f"transform returned the views {list(embeddings)}: scoring needs two, so X must hold "
+            "both."
+        )
+    return embeddings, _metric_of(estimator)
 
 
 def _halves(embedding):
     if embedding.shape[1] % 2:
         raise ValueError(
-            f"The embedding has {embedding.shape[1]} columns, which are not two equal halves."
+            f"transform returned {embedding.shape[1]} columns, which are not two equal halves: "
+            "an estimator of arrays must embed them as [first | second]."
         )
     return np.hsplit(embedding, 2)
 
 
 def _metric_of(estimator):
-    """Return the metric of the estimator that embeds, the last of a pipeline."""
+    """Return the metric of the estimator that embeds: the best of a search, a pipeline's last."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if hasattr(estimator, "steps"):
         return _metric_of(estimator.steps[-1][1])
@@ -397,52 +421,58 @@ def _metric_of(estimator):
 
 
 def _mean(figure, query, gallery, query_labels, gallery_labels, metric, k=None):
-    labels = query_labels, gallery_labels
-    return float(
-        np.mean(_measure({"figure": figure}, query, gallery, *labels, metric, k)["figure"])
-    )
+    figures = {"figure": figure}
+    measured = _measure(figures, query, gallery, query_labels, gallery_labels, metric, k)
+    return float(measured["figure"].mean())
 
 
 def _measure(figures, query, gallery, query_labels, gallery_labels, metric, k=None):
     """Check the input, then compute figures of each query that has relevant items."""
     if metric not in _ranking.METRICS:
         raise ValueError(f"metric={metric!r} is not known; use one of {_ranking.METRICS}.")
-    query = _checked(query, query_labels, "query", metric)
-    gallery = _checked(gallery, gallery_labels, "gallery", metric)
+    query, query_labels = _checked(query, query_labels, "query", metric)
+    gallery, gallery_labels = _checked(gallery, gallery_labels, "gallery", metric)
     if query.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"query has {query.shape[1]} columns and gallery {gallery.shape[1]}: they must be "
             "embeddings in the same space."
         )
-    if k is not None and not 1 <= k <= len(gallery):
-        raise ValueError(f"k={k} is out of range: the gallery has {len(gallery)} items.")
-    query_codes, gallery_codes = _codes(query_labels, gallery_labels)
-    relevant = np.isin(query_codes, gallery_codes)
-    if not relevant.all():
-        _warn_without_relevant(np.count_nonzero(~relevant))
-    if not relevant.any():
-        return {name: np.full(1, np.nan) for name in figures}
+    if k is not None and not (isinstance(k, Integral) and 1 <= k <= len(gallery)):
+        raise ValueError(f"k={k!r} must be an int from 1 to the gallery's {len(gallery)} items.")
+    codes = np.unique(np.concatenate([query_labels, gallery_labels]), return_inverse=True)[1]
+    query_codes, gallery_codes = np.split(codes, [len(query)])
+    _require_relevant(np.isin(query_codes, gallery_codes))
     return _ranking.measure(query, gallery, query_codes, gallery_codes, metric, figures)
 
 
 def _checked(rows, labels, name, metric):
-    rows = check_array(rows, dtype=[np.float64, np.float32, np.uint8, bool], input_name=name)
-    check_consistent_length(rows, labels)
-    if metric == "hamming" and rows.size and not np.isin(rows, (0, 1)).all():
+    """Return embeddings as a finite 2-D array and their labels as a 1-D one."""
+    bits = [np.uint8, bool] if metric == "hamming" else []
+    rows = check_array(rows, dtype=[np.float64, np.float32, *bits], input_name=name)
+    if metric == "hamming" and not np.isin(rows, (0, 1)).all():
         raise ValueError(f"{name} has values other than 0 and 1, which Hamming distance needs.")
-    return rows
+    labels = check_array(labels, ensure_2d=False, dtype=None, input_name=f"{name}_labels")
+    if len(labels) != len(rows):
+        raise ValueError(
+            f"{name} has {len(rows)} rows and {name}_labels {len(labels)}: each row needs one "
+            "label."
+        )
+    return rows, column_or_1d(labels)
 
 
-def _codes(query_labels, gallery_labels):
-    query_labels, gallery_labels = column_or_1d(query_labels), column_or_1d(gallery_labels)
-    labels = np.concatenate([query_labels, gallery_labels])
-    codes = np.unique(labels, return_inverse=True)[1]
-    return codes[: len(query_labels)], codes[len(query_labels) :]
+def _require_relevant(has_relevant):
+    if not has_relevant.any():
+        raise ValueError(
+            "No query has a relevant item: query_labels and gallery_labels share no class."
+        )
+    _warn_without_relevant(~has_relevant)
 
 
-def _warn_without_relevant(n_queries):
-    warnings.warn(
-        f"{n_queries} queries have no relevant item in the gallery and are left out.",
-        UserWarning,
-        stacklevel=4,
-    )
+def _warn_without_relevant(lacking):
+    if lacking.any():
+        warnings.warn(
+            f"{np.count_nonzero(lacking)} of {len(lacking)} queries have no relevant item in the "
+            "gallery: their figures are undefined, and means leave them out.",
+            UndefinedMetricWarning,
+            stacklevel=4,
+        )

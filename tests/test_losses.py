@@ -1,5 +1,7 @@
 """Losses against closed forms, explicit expansions and loops; gradients by finite differences."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,48 @@ def test_degenerate_batches_have_finite_losses_and_gradients(outputs, labels, ca
         assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("scale", [1e-15, 1e-6, 1e6])
+def test_correlation_losses_do_not_depend_on_scale(outputs, labels, scale):
+    x, y = outputs
+    for loss in (correlation_loss, partial(category_correlation_loss, labels=labels)):
+        expected = loss(x, y, ridge=0.1).item()
+        assert loss(scale * x, y, ridge=0.1).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-40, 1e-20])
+def test_vanishing_outputs_have_finite_gradients_in_single_precision(outputs, labels, scale):
+    x, y = (view.float() for view in outputs)
+    x = (scale * x).requires_grad_()
+    for loss in (correlation_loss(x, y), category_correlation_loss(x, y, labels)):
+        (gradient,) = torch.autograd.grad(loss, x)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_outputs_that_are_not_finite_give_a_loss_that_is_not(outputs, labels, value):
+    x, y = outputs
+    y[3, 1] = value
+    assert correlation_loss(x, y).isnan()
+    assert category_correlation_loss(x, y, labels).isnan()
+    for mining in ("batch_all", "batch_hard", "semi_hard", "random"):
+        assert triplet_loss(x[:, :3], y, labels, mining=mining).isnan()
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_smallest_batches_are_finite(outputs, n):
+    x, y = (view[:n].clone().requires_grad_() for view in outputs)
+    labels = torch.arange(n)
+    losses = [correlation_loss(x, y), category_correlation_loss(x, y, labels)]
+    losses += [
+        triplet_loss(x[:, :3], y, labels, mining=mining, include_pair=include_pair)
+        for mining in ("batch_all", "batch_hard", "semi_hard", "random")
+        for include_pair in (True, False)
+    ]
+    for loss in losses:
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(part).all() for part in torch.autograd.grad(loss, (x, y)))
+
+
 def loop(x, y, labels, margin, distance, include_pair, mining):
     """Return the mean hinge of the triplets with anchors in x, one after the other."""
     if distance == "cosine":
@@ -143,6 +187,30 @@ def test_batch_all_counts_ties_as_the_hinge_does():
     labels = torch.tensor([0, 0, 1, 1])
     loss = triplet_loss(x, x.detach(), labels, 0.3, distance="sqeuclidean")
     assert loss.item() == pytest.approx(0.3)
+
+
+def test_batch_all_in_single_precision_far_from_the_origin():
+    """The squares of the outputs are 10^5 times the distances that decide."""
+    generator = torch.Generator().manual_seed(3)
+    x, y = torch.randn(2, 200, 6, generator=generator)
+    labels = torch.randint(7, (200,), generator=generator)
+    near, far = (
+        triplet_loss(x + shift, y + shift, labels, 2.0, distance="sqeuclidean").item()
+        for shift in (0, 1e3)
+    )
+    assert far == pytest.approx(near, rel=1e-4)
+
+
+def test_random_mining_by_a_generator_leaves_the_global_one_alone():
+    x, y = torch.randn(2, 30, 4)
+    labels = torch.arange(30) % 3
+    state = torch.get_rng_state()
+    losses = [
+        triplet_loss(x, y, labels, mining="random", generator=torch.Generator().manual_seed(seed))
+        for seed in (5, 5, 6)
+    ]
+    assert losses[0] == losses[1] != losses[2]
+    assert (torch.get_rng_state() == state).all()
 
 
 def test_random_mining_draws_every_negative_alike():

@@ -6,33 +6,43 @@ All are plain functions of tensors. Covariances are formed and factorised in flo
 import torch
 from torch.nn import functional as F
 
-_TINY = 1e-12
+_NO_VARIANCE = torch.finfo(torch.float32).tiny
 
 
 def correlation_loss(x, y, ridge=1e-3):
     """Return minus the sum of the canonical correlations of a batch, the objective of DCCA.
 
-    ``-||L_x^-1 C_xy L_y^-T||_*`` with the Cholesky factors of ``C_xx + r I`` and ``C_yy + r I``
-    and the nuclear norm ``||.||_*``.
+    ``-||L_x^-1 C_xy L_y^-T||_*`` with the covariances `C` of the batch (divided by `n`), the
+    Cholesky factors of ``C_xx + r I`` and ``C_yy + r I``, and the nuclear norm ``||.||_*`` [1]_.
+    The ridge `r` is relative to the mean variance of the outputs, so the loss does not depend on
+    their scale; of outputs that are constant it is 1.
 
     Parameters
     ----------
     x, y : Tensor, shapes (n, n_outputs_x), (n, n_outputs_y)
         Outputs for aligned rows.
     ridge : float, default=1e-3
-        Ridge relative to the mean variance of the outputs of a view.
+        Ridge relative to the mean variance of the outputs of a view; above 0 unless the
+        covariances of every batch are regular.
 
     Returns
     -------
-    Tensor, shape ()
-        Between minus the smaller number of outputs and 0.
+    Tensor, shape (), float64
+        Between minus the smaller number of outputs and 0; NaN if an output is not finite.
 
     References
     ----------
     .. [1] G. Andrew, R. Arora, J. Bilmes, K. Livescu, "Deep canonical correlation analysis",
        ICML, PMLR 28(3), 1247-1255, 2013.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> round(correlation_loss(x, x @ torch.tensor([[1.0, 2.0], [0.0, 1.0]]), ridge=1e-9).item(), 6)
+    -2.0
     """
-    x, y = x.double(), y.double()
+    x, y = _float64(x), _float64(y)
     x, y = x - x.mean(dim=0), y - y.mean(dim=0)
     return _minus_correlations(x.T @ x / len(x), y.T @ y / len(y), x.T @ y / len(x), ridge)
 
@@ -40,52 +50,74 @@ def correlation_loss(x, y, ridge=1e-3):
 def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3):
     """Return minus the sum of the correlations of a batch over pairs of the same class.
 
-    As `correlation_loss`, with the moments of cluster CCA: rows weigh by the number of pairs they
-    form, ``a_j = n_c(j) / sum_c n_c^2``, and the cross moment is ``b * pairs + (1 - b) * classes``,
-    `pairs` over the true pairs and `classes` over all pairs of the same class. Singular values
-    therefore never exceed 1.
+    As `correlation_loss`, with the moments of cluster CCA [1]_: rows weigh by the number of pairs
+    they form, ``a_j = n_c(j) / sum_c n_c^2``, and the cross moment is
+    ``b * pairs + (1 - b) * classes``, `pairs` over the true pairs and `classes` over all pairs of
+    the same class. Singular values therefore never exceed 1.
 
     Parameters
     ----------
     x, y : Tensor, shapes (n, n_outputs_x), (n, n_outputs_y)
         Outputs for aligned rows.
     labels : Tensor of int, shape (n,)
-    pair_weight : float, default=0.2
+        Class of each row.
+    pair_weight : float in [0, 1], default=0.2
         Share `b` of the true pairs.
     ridge : float, default=1e-3
-        Ridge relative to the mean variance of the outputs of a view.
+        Ridge relative to the mean variance of the outputs of a view; above 0 unless the
+        covariances of every batch are regular.
 
     Returns
     -------
-    Tensor, shape ()
+    Tensor, shape (), float64
+        Between minus the smaller number of outputs and 0; NaN if an output is not finite.
 
     References
     ----------
     .. [1] Y. Yu, S. Tang, K. Aizawa, A. Aizawa, "Category-based deep CCA for fine-grained venue
        discovery from multimodal data", IEEE TNNLS 30(4), 1250-1258, 2019.
+
+    Examples
+    --------
+    Of the correlations of three classes one is certain and one is lost.
+
+    >>> import torch
+    >>> labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    >>> x = torch.eye(3)[labels, :2]
+    >>> y = torch.eye(3)[labels, :1]
+    >>> round(category_correlation_loss(x, y, labels, ridge=1e-9).item(), 6)
+    -1.0
     """
-    _, codes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
-    weights = (counts / (counts**2).sum().double())[codes][:, None]
-    x, y = (view.double() for view in (x, y))
+    x, y = _float64(x), _float64(y)
+    _, codes, counts = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
+    n_pairs = counts.square().sum()
+    weights = (counts[codes] / n_pairs.double())[:, None]
     x, y = (view - (weights * view).sum(dim=0) for view in (x, y))
     members = F.one_hot(codes).double().T
-    class_weights = (counts / (counts**2).sum().double())[:, None] / counts[:, None]
-    of_classes = (class_weights * (members @ x)).T @ (members @ y)
-    of_pairs = (weights * x).T @ y
-    cross = pair_weight * of_pairs + (1 - pair_weight) * of_classes
-    return _minus_correlations((weights * x).T @ x, (weights * y).T @ y, cross, ridge)
+    of_classes = (members @ x).T @ (members @ y) / n_pairs
+    weighted = weights * x
+    cross = pair_weight * (weighted.T @ y) + (1 - pair_weight) * of_classes
+    return _minus_correlations(weighted.T @ x, (weights * y).T @ y, cross, ridge)
+
+
+def _float64(x):
+    """Return a tensor in float64, off Apple's GPUs, which have none."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def _minus_correlations(xx, yy, xy, ridge):
+    if not (torch.isfinite(xx).all() and torch.isfinite(yy).all()):
+        return torch.nan * xy.sum()
     whitened = torch.linalg.solve_triangular(_factor(xx, ridge), xy, upper=False)
     whitened = torch.linalg.solve_triangular(_factor(yy, ridge), whitened.T, upper=False)
     return -torch.linalg.svdvals(whitened).sum()
 
 
 def _factor(covariance, ridge):
-    scale = covariance.diagonal().mean()
+    variance = covariance.diagonal().mean()
+    absolute = torch.where(variance > _NO_VARIANCE, ridge * variance, 1.0)
     identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    return torch.linalg.cholesky(covariance + (ridge * scale + _TINY) * identity)
+    return torch.linalg.cholesky(covariance + absolute * identity)
 
 
 def triplet_loss(
@@ -97,20 +129,25 @@ def triplet_loss(
     distance="cosine",
     symmetric=True,
     include_pair=True,
+    generator=None,
 ):
     """Return the mean hinge of cross-modal triplets of a batch.
 
     ``[d(a, p) - d(a, n) + margin]_+`` for an anchor `a` in one view, a positive `p` of its class
-    and a negative `n` of another class in the other view.
+    and a negative `n` of another class in the other view [1]_. The mean is over all triplets
+    considered, those whose hinge is 0 included. All triplets of `n` rows cost O(n^2 log n) time and
+    O(n^2) memory.
 
     Parameters
     ----------
     x, y : Tensor, shape (n, n_outputs)
         Outputs for aligned rows; anchors are in `x`.
     labels : Tensor of int, shape (n,)
+        Class of each row.
     margin : float, default=0.2
+        At least 0.
     mining : {"batch_all", "batch_hard", "semi_hard", "random"}, default="batch_all"
-        Triplets of the mean: all; for each anchor the farthest positive with the nearest negative;
+        Triplets considered: all; for each anchor the farthest positive with the nearest negative;
         for each anchor and positive the nearest negative beyond it (the farthest of all where none
         is beyond), or a random one.
     distance : {"cosine", "sqeuclidean"}, default="cosine"
@@ -119,19 +156,33 @@ def triplet_loss(
         Take anchors in `y` as well, and average both.
     include_pair : bool, default=True
         Whether the partner of an anchor is one of its positives.
+    generator : torch.Generator, default=None
+        Source of the random triplets; None: PyTorch's own.
 
     Returns
     -------
     Tensor, shape ()
         0 where a batch holds no triplet.
+
+    References
+    ----------
+    .. [1] D. Zeng, Y. Yu, K. Oyama, "Deep triplet neural networks with cluster-CCA for audio-visual
+       cross-modal retrieval", ACM TOMM 16(3), 2020, arXiv:1908.03737.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> triplet_loss(x, x, torch.tensor([0, 1]), margin=1.5)
+    tensor(0.5000)
     """
     distances = _DISTANCES[distance](x, y)
-    same = labels[:, None] == labels
-    positive = same if include_pair else same & ~torch.eye(len(same), dtype=bool, device=x.device)
+    columns, valid = _positives(labels, include_pair)
+    triplets = columns, valid, labels[:, None] != labels
     mine = _MINERS[mining]
-    loss = mine(distances, positive, ~same, margin)
+    loss = mine(distances, *triplets, margin, generator)
     if symmetric:
-        loss = (loss + mine(distances.T.contiguous(), positive, ~same, margin)) / 2
+        loss = (loss + mine(distances.T.contiguous(), *triplets, margin, generator)) / 2
     return loss
 
 
@@ -140,70 +191,91 @@ def _cosine_distances(x, y):
 
 
 def _squared_distances(x, y):
-    squares = (x**2).sum(dim=1, keepdim=True) + (y**2).sum(dim=1) - 2 * x @ y.T
+    origin = y.detach().mean(dim=0)  # near the outputs, so that the squares do not cancel
+    x, y = x - origin, y - origin
+    squares = x.square().sum(dim=1, keepdim=True) + y.square().sum(dim=1) - 2 * x @ y.T
     return squares.clamp_min(0)
 
 
-def _batch_all(distances, positive, negative, margin):
-    """Average over all triplets in O(n^2 log n) time and O(n^2) memory.
+def _positives(labels, include_pair):
+    """Return the columns of each row's class, padded to one width, and which are positives."""
+    _, codes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    first = (counts.cumsum(0) - counts)[codes][:, None]
+    places = torch.arange(counts.max(), device=labels.device)
+    columns = codes.argsort()[(first + places).clamp_max(len(labels) - 1)]
+    valid = places < counts[codes][:, None]
+    if not include_pair:
+        valid &= columns != torch.arange(len(labels), device=labels.device)[:, None]
+    return columns, valid
+
+
+def _batch_all(distances, columns, valid, negative, margin, generator):
+    """Average over all triplets.
 
     The sum of the hinges is linear in the distances between changes of the active set: a distance
-    to a positive counts once for each negative nearer than it plus the margin, one to a negative
-    minus once for each positive it is too near for. Binary search in sorted rows counts them.
+    to a positive counts once for each negative nearer than it plus the margin, found by binary
+    search among the sorted negatives, and one to a negative minus once for each positive that
+    reaches beyond it, found by adding up where the positives came to lie.
     """
-    n_triplets = (positive.sum(dim=1) * negative.sum(dim=1)).sum()
+    to_positives = distances.gather(1, columns)
     with torch.no_grad():
-        reach = distances + margin
-        nearer = torch.searchsorted(_sorted_where(distances, negative), reach)
-        passed = torch.searchsorted(_sorted_where(reach, positive), distances, right=True)
-        too_near = positive.sum(dim=1, keepdim=True) - passed
-        counts = (positive * nearer - negative * too_near).double()
-    total = (counts * distances.double()).sum() + margin * (counts * positive).sum()
+        ordered, order = _sorted_negatives(distances, negative)
+        nearer = torch.searchsorted(ordered, to_positives + margin) * valid
+        n_positives = valid.sum(dim=1, keepdim=True, dtype=torch.int32)
+        reach = torch.zeros(len(order), len(order) + 1, dtype=torch.int32, device=order.device)
+        reach.scatter_add_(1, nearer, valid.int())
+        beyond = n_positives - reach[:, :-1].cumsum(dim=1, dtype=torch.int32)
+        beyond = torch.empty_like(beyond).scatter_(1, order, beyond) * negative
+        n_triplets = (n_positives * negative.sum(dim=1, keepdim=True)).sum()
+    total = _exact_sum(nearer * (to_positives + margin)) - _exact_sum(beyond * distances)
     return (total / n_triplets.clamp_min(1)).to(distances.dtype)
 
 
-def _batch_hard(distances, positive, negative, margin):
-    farthest = distances.masked_fill(~positive, -torch.inf).amax(dim=1)
+def _batch_hard(distances, columns, valid, negative, margin, generator):
+    farthest = distances.gather(1, columns).masked_fill(~valid, -torch.inf).amax(dim=1)
     nearest = distances.masked_fill(~negative, torch.inf).amin(dim=1)
-    valid = positive.any(dim=1) & negative.any(dim=1)
-    return _mean(F.relu(farthest - nearest + margin)[valid], distances)
+    considered = valid.any(dim=1) & negative.any(dim=1)
+    return _mean(F.relu(farthest - nearest + margin)[considered], distances)
 
 
-def _semi_hard(distances, positive, negative, margin):
-    with torch.no_grad():
-        ordered = _sorted_where(distances, negative)
-        place = torch.searchsorted(ordered, distances, right=True)
-        last = (negative.sum(dim=1, keepdim=True) - 1).clamp_min(0)
-        order = distances.masked_fill(~negative, torch.inf).argsort(dim=1)
-        chosen = order.gather(1, torch.minimum(place, last))
-    return _mean_over_pairs(distances, chosen, positive, negative, margin)
+def _semi_hard(distances, columns, valid, negative, margin, generator):
+    to_positives = distances.gather(1, columns)
+    ordered, order = _sorted_negatives(distances.detach(), negative)
+    place = torch.searchsorted(ordered, to_positives.detach(), right=True)
+    chosen = order.gather(1, torch.minimum(place, _last(negative)))
+    hinges = F.relu(to_positives - distances.gather(1, chosen) + margin)
+    return _mean(hinges[valid & negative.any(dim=1, keepdim=True)], distances)
 
 
-def _random(distances, positive, negative, margin):
-    n_negatives = negative.sum(dim=1, keepdim=True)
+def _random(distances, columns, valid, negative, margin, generator):
     order = (~negative).to(torch.uint8).argsort(dim=1, stable=True)
-    draws = torch.rand(distances.shape, device=distances.device)
-    place = torch.minimum((draws * n_negatives).long(), (n_negatives - 1).clamp_min(0))
-    return _mean_over_pairs(distances, order.gather(1, place), positive, negative, margin)
+    draws = torch.rand(columns.shape, device=distances.device, generator=generator)
+    place = (draws * negative.sum(dim=1, keepdim=True)).long()
+    chosen = order.gather(1, torch.minimum(place, _last(negative)))
+    hinges = F.relu(distances.gather(1, columns) - distances.gather(1, chosen) + margin)
+    return _mean(hinges[valid & negative.any(dim=1, keepdim=True)], distances)
 
 
-def _mean_over_pairs(distances, chosen, positive, negative, margin):
-    hinges = F.relu(distances - distances.gather(1, chosen) + margin)
-    return _mean(hinges[positive & negative.any(dim=1, keepdim=True)], distances)
+def _last(negative):
+    """Return the place of each row's last negative, shape (n, 1); 0 where there is none."""
+    return (negative.sum(dim=1, keepdim=True) - 1).clamp_min(0)
 
 
 def _mean(hinges, distances):
     return hinges.mean() if len(hinges) else 0.0 * distances.sum()
 
 
-def _sorted_where(values, chosen):
-    """Return each row's chosen values in ascending order, followed by infinity."""
-    values = values.masked_fill(~chosen, torch.inf)
-    if values.device.type == "cpu":  # NumPy's sort is several times faster than PyTorch's
-        array = values.numpy(force=True)
-        array.sort(axis=1)
-        return torch.from_numpy(array)
-    return values.sort(dim=1).values
+def _exact_sum(values):
+    return values.sum(dtype=torch.float32 if values.device.type == "mps" else torch.float64)
+
+
+def _sorted_negatives(distances, negative):
+    """Return each row's distances to negatives, ascending, then infinity; and their columns."""
+    distances = distances.masked_fill(~negative, torch.inf)
+    if distances.device.type != "cpu":
+        return distances.sort(dim=1)
+    order = torch.from_numpy(distances.numpy().argsort(axis=1))  # several times faster
+    return distances.gather(1, order), order
 
 
 _DISTANCES = {"cosine": _cosine_distances, "sqeuclidean": _squared_distances}

@@ -57,7 +57,7 @@ class TNNCCCA(DeepEstimator):
         Number of outputs of a tower.
     order : {"ccca_first", "tnn_first"}, default="ccca_first"
         Which stage comes first.
-    margin : float, default=0.5
+    margin : float, default=1.0
         By how much a positive must be nearer than a negative.
     mining : {"batch_all", "batch_hard", "semi_hard", "random"}, default="batch_all"
         Triplets of a batch to learn from: all; for each anchor the farthest positive with the
@@ -100,8 +100,11 @@ class TNNCCCA(DeepEstimator):
     True
     """
 
+    hidden_layer_sizes: tuple = (256, 256)
+    dropout: float = 0.5
+    max_epochs: int = 100
     order: str = "ccca_first"
-    margin: float = 0.5
+    margin: float = 1.0
     mining: str = "batch_all"
     distance: str = "cosine"
     symmetric: bool = True

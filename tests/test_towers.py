@@ -46,6 +46,20 @@ def test_padded_steps_never_count(kind, rows, training):
 
 
 @pytest.mark.parametrize("kind", ["dense", "attention"])
+def test_padding_changes_no_gradient_and_no_statistic(kind, rows):
+    towers = []
+    for n_padded in (0, 2):
+        tower = make_tower(kind).train().double()
+        tower.drop.p = tower.lstm.dropout = 0.0
+        padding = torch.full((11, n_padded, 4), torch.nan)
+        tower(torch.cat([rows[:, :4], padding], dim=1).double()).square().sum().backward()
+        towers.append(tower)
+    torch.testing.assert_close(towers[1].state_dict(), towers[0].state_dict())
+    gradients = ([weights.grad for weights in tower.parameters()] for tower in towers)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("kind", ["dense", "attention"])
 def test_rows_without_steps_are_sequences_of_one(kind, rows):
     tower = make_tower(kind).eval()
     torch.testing.assert_close(tower(rows[:, 0]), tower(rows[:, :1]))

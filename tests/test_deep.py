@@ -309,6 +309,9 @@ def test_padding_never_changes_an_embedding(method):
     ragged["audio"][0, 2, 1] = np.nan
     with pytest.raises(ValueError, match="View 'audio' contains NaN"):
         fitted.fit(ragged, y)
+    ragged["audio"][0, 2] = np.nan
+    with pytest.raises(ValueError, match="'audio': step 2 .* NaN .* another step follows"):
+        fitted.fit(ragged, y)
 
 
 def order_matters(n, rng):

@@ -152,10 +152,20 @@ def as_tensor(rows, name, device, padded=False):
     checked = rows.reshape(len(rows), -1)
     if padded and rows.ndim > 2 and np.isnan(checked.sum()):
         missing = np.isnan(rows).all(axis=-1, keepdims=True)
+        _check_padding(missing, name)
         checked = np.where(missing, np.float32(0), rows).reshape(len(rows), -1)
     check_finite(checked, name)
     rows = rows if rows.flags.writeable else rows.copy()
     return torch.from_numpy(rows).to(device)
+
+
+def _check_padding(missing, name):
+    early = missing[:, :-1] & ~missing[:, 1:]
+    if early.any():
+        raise ValueError(
+            f"View {name!r}: step {np.argwhere(early)[0, 1]} of a sequence is NaN in all features, "
+            "which means padding, but another step follows it. Move padding to the end, or fill it."
+        )
 
 
 def _is_in_memory(rows):

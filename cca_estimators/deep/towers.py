@@ -28,6 +28,13 @@ class MLPTower(nn.Sequential):
         Share of the hidden units dropped in training.
     batch_norm : bool, default=True
         Whether to normalise the input and the hidden units over the batch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tower = MLPTower(6, (20,), n_outputs=4)
+    >>> tower(torch.randn(10, 3, 2)).shape
+    torch.Size([10, 4])
     """
 
     def __init__(
@@ -65,11 +72,21 @@ class SequenceTower(nn.Module):
         Number of layers of the LSTM.
     summary : nn.Module
         From states (n, n_steps, lstm_size) and a mask (n, n_steps), True where a step is not
-        padding, to a summary (n, lstm_size).
+        padding, to a summary (n, size).
     top : nn.Module
         From the summary to the outputs.
     dropout : float, default=0.0
         Share of the units dropped between the layers of the LSTM and after it, in training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> summary = DenseSteps(8, step_size=5, n_steps=3)
+    >>> tower = SequenceTower(2, 8, 1, summary, top=torch.nn.Linear(3 * 5, 4)).eval()
+    >>> rows = torch.randn(10, 3, 2)
+    >>> rows[:, 2] = torch.nan
+    >>> torch.allclose(tower(rows), tower(rows[:, :2]), atol=1e-5)
+    True
     """
 
     def __init__(self, n_features, lstm_size, n_layers, summary, top, *, dropout=0.0):

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from cca_estimators._version import __version__
+from cca_estimators.kernel import CKCCA, KCCA
 from cca_estimators.linear import CCA, CCCA
 from cca_estimators.metrics import (
     cross_modal_map,
@@ -15,7 +16,9 @@ from cca_estimators.views import Views
 
 _DEEP = (
     "CDCCA",
+    "CKCCA",
     "DCCA",
+    "KCCA",
     "LSTMCCCA",
     "SDCCA",
     "TNNCCCA",
@@ -25,7 +28,9 @@ __all__ = [
     "CCA",
     "CCCA",
     "CDCCA",
+    "CKCCA",
     "DCCA",
+    "KCCA",
     "LSTMCCCA",
     "SDCCA",
     "TNNCCCA",

@@ -84,13 +84,18 @@ def solve(moments, n_components=None, ridges=(0.0, 0.0), most=None):
         )
     )
     cross = y.whiten(x.whiten(moments.xy).T).T
-    n_components = _bounded(n_components, min(*cross.shape, most or np.inf))
+    n_components = bounded(n_components, min(*cross.shape, most or np.inf))
     left, correlations, right = linalg.svd(cross, full_matrices=False, check_finite=False)
     weights_x = x.directions(left[:, :n_components])
     weights_y = y.directions(right[:n_components].T)
+    return Solution(with_fixed_signs(weights_x, weights_y), correlations[:n_components])
+
+
+def with_fixed_signs(weights_x, weights_y):
+    """Return pairs of columns of which the largest entry of the first is positive."""
     largest = np.abs(weights_x).argmax(axis=0)
-    signs = np.where(weights_x[largest, np.arange(n_components)] < 0, -1.0, 1.0)
-    return Solution((weights_x * signs, weights_y * signs), correlations[:n_components])
+    signs = np.where(weights_x[largest, np.arange(weights_x.shape[1])] < 0, -1.0, 1.0)
+    return weights_x * signs, weights_y * signs
 
 
 class Whitener:
@@ -167,7 +172,8 @@ def _inverse_root(correlation, eps):
     return vectors[:, keep] / np.sqrt(eigenvalues[keep])
 
 
-def _bounded(n_components, rank):
+def bounded(n_components, rank):
+    """Return the number of components to keep: at most `rank`, with a warning where it cuts."""
     if n_components is not None and n_components > rank:
         warnings.warn(
             f"n_components={n_components} is above the {rank} pairs of directions that the data "

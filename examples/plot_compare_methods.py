@@ -34,7 +34,9 @@ from cca_estimators import (
     CCA,
     CCCA,
     CDCCA,
+    CKCCA,
     DCCA,
+    KCCA,
     LSTMCCCA,
     SDCCA,
     TNNCCCA,
@@ -84,8 +86,10 @@ print(f"train: {train[0]}, test: {test[0]}, {len(np.unique(train[1]))} classes")
 
 METHODS = {
     "CCA": (CCA(), {"cca__n_components": [5, 10, 20]}),
+    "KCCA": (KCCA(), {"kcca__reg": [1e-4, 1e-3]}),
     "DCCA": (DCCA(random_state=0), {}),
     "C-CCA": (CCCA(), {}),
+    "C-KCCA": (CKCCA(), {"ckcca__reg": [1e-4, 1e-3]}),
     "C-DCCA": (CDCCA(random_state=0), {}),
     "LSTM-C-CCA": (LSTMCCCA(max_epochs=20, random_state=0), {}),
     "TNN-C-CCA": (TNNCCCA(random_state=0), {}),
@@ -133,7 +137,7 @@ axes.barh(places + 0.2, [row[2] for row in rows], 0.38, label=f"{second} → {fi
 axes.axvline(chance, color="black", linestyle=":", label="chance")
 axes.set(yticks=places, yticklabels=names, xlabel="MAP on the test split", xlim=(0, 1))
 axes.invert_yaxis()
-axes.legend(loc="lower right")
+figure.legend(loc="outside upper center", ncols=3)
 figure.savefig(options.picture, dpi=120)
 print(f"\nSaved {options.picture}")
 

@@ -2,7 +2,18 @@
 
 from sklearn.preprocessing import StandardScaler
 
-from cca_estimators import CCA, CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, PerView
+from cca_estimators import (
+    CCA,
+    CCCA,
+    CDCCA,
+    CKCCA,
+    DCCA,
+    KCCA,
+    LSTMCCCA,
+    SDCCA,
+    TNNCCCA,
+    PerView,
+)
 
 DEEP = {"hidden_layer_sizes": (16,), "max_epochs": 15, "random_state": 0, "device": "cpu"}
 
@@ -12,6 +23,8 @@ def embeddings():
     return [
         CCA(n_components=3),
         CCCA(),
+        KCCA(n_components=3),
+        CKCCA(),
         DCCA(n_components=3, **DEEP),
         CDCCA(**DEEP),
         SDCCA(lstm_size=8, **DEEP),

@@ -9,10 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cca_estimators"
 LAYERS = [
-    ["views", "_moments", "_solver", "_ranking"],
+    ["views", "_moments", "_solver", "_kernel_solver", "_ranking"],
     ["_reading", "metrics"],
-    ["_base"],
-    ["linear", "preprocessing"],
+    ["_base", "_kernels"],
+    ["linear", "kernel", "preprocessing"],
 ]
 RANKS = {module: rank for rank, modules in enumerate(LAYERS) for module in modules}
 

@@ -194,6 +194,7 @@ class DeepEstimator(CrossModalEstimator):
             monitor="valid_loss" if by_loss else "valid_map",
             lower_is_better=by_loss,
             patience=self.n_iter_no_change,
+            threshold=0.0,
             load_best=True,
             sink=noop,
         )

@@ -1,0 +1,109 @@
+"""Kernel matrices of one view: evaluation, centring, features by landmarks."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.metrics.pairwise import euclidean_distances, pairwise_kernels
+
+from cca_estimators._reading import check_finite
+
+_MEDIAN_ROWS = 1000
+_RANK_CUT = 1e-11
+
+
+def as_rows(rows, name, keep_steps):
+    """Return the rows of a view in memory, finite, flattened unless `keep_steps`."""
+    rows = np.asarray(rows[:])
+    rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
+    check_finite(rows.reshape(len(rows), -1), name)
+    return rows if keep_steps else rows.reshape(len(rows), -1)
+
+
+def resolved_gamma(gamma, rows):
+    """Return the number that a setting of gamma stands for, from the training rows."""
+    if gamma is None or isinstance(gamma, Real):
+        return gamma
+    if gamma == "scale":
+        return 1.0 / max(rows.shape[1] * rows.var(dtype=np.float64), np.finfo(float).tiny)
+    chosen = rows[:: -(-len(rows) // _MEDIAN_ROWS)]
+    squares = euclidean_distances(chosen, squared=True)[np.triu_indices(len(chosen), 1)]
+    return 1.0 / max(np.median(squares), np.finfo(float).tiny)
+
+
+class Kernel:
+    """Kernel of two sets of rows, in float64.
+
+    Parameters
+    ----------
+    kernel : str or callable
+        Name in scikit-learn's registry, or a function of two arrays of rows.
+    params : dict
+        Parameters of a named kernel; those that it does not have are ignored.
+    kernel_params : dict
+        Keyword arguments of a callable, or further ones of a named kernel.
+    """
+
+    def __init__(self, kernel, params, kernel_params):
+        self.kernel = kernel
+        self.params = params
+        self.kernel_params = kernel_params
+
+    def __call__(self, x, y):
+        """Return the kernel matrix, shape (len(x), len(y))."""
+        if callable(self.kernel):
+            return np.array(self.kernel(x, y, **self.kernel_params), dtype=np.float64)
+        params = {**self.params, **self.kernel_params}
+        matrix = pairwise_kernels(x, y, metric=self.kernel, filter_params=True, **params)
+        return np.asarray(matrix, dtype=np.float64)
+
+
+class Centring:
+    """Centring of a kernel matrix at the weighted mean of the training rows in feature space.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n, n)
+    weights : ndarray, shape (n,)
+        Weights of the training rows, which sum to 1.
+    """
+
+    def __init__(self, kernel, weights):
+        self.weights = weights
+        self.means = weights @ kernel
+
+    def train(self, kernel):
+        """Centre the kernel matrix of the training rows, in place."""
+        kernel -= self.means
+        kernel -= self.means[:, None]
+        kernel += self.weights @ self.means
+        return kernel
+
+    def folded(self, dual):
+        """Return coefficients and offset that embed uncentred kernel rows.
+
+        ``kernel @ coefficients - offset`` is the centred kernel times `dual`.
+        """
+        coefficients = dual - np.outer(self.weights, dual.sum(axis=0))
+        return coefficients, self.means @ coefficients
+
+
+class NystroemMap:
+    """Features whose inner products are the kernel wherever it is with one of the landmarks.
+
+    Parameters
+    ----------
+    evaluate : callable
+        From two sets of rows to their kernel matrix.
+    landmarks : ndarray, shape (n_landmarks, ...)
+    """
+
+    def __init__(self, evaluate, landmarks):
+        self.evaluate = evaluate
+        self.landmarks = landmarks
+        values, vectors = np.linalg.eigh(evaluate(landmarks, landmarks))
+        kept = values > _RANK_CUT * values[-1]
+        self.normalisation = vectors[:, kept] / np.sqrt(values[kept])
+
+    def transform(self, rows):
+        """Return the features, shape (n, rank)."""
+        return self.evaluate(rows, self.landmarks) @ self.normalisation

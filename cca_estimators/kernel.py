@@ -1,0 +1,460 @@
+"""Kernel joint embeddings: KCCA of pairs and CKCCA of classes, exact or by landmarks."""
+
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import linalg
+from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from cca_estimators import _kernels, _reading
+from cca_estimators._base import CrossModalEstimator
+from cca_estimators._kernel_solver import Smoother, leading_pairs
+from cca_estimators._moments import (
+    ClassScatter,
+    PairedScatter,
+    class_pair_weights,
+    cluster_moments,
+    paired_moments,
+)
+from cca_estimators._solver import bounded, solve, with_fixed_signs
+
+__all__ = ["CKCCA", "KCCA"]
+
+_DEFAULT_COMPONENTS = 10
+_EXACT_ROWS = 4000
+_ROUNDING = 1e-13
+
+_PARAMETERS = """kernel : str or callable, default="rbf"
+        Name of a kernel of :func:`sklearn.metrics.pairwise.pairwise_kernels`; a function of two
+        arrays of rows which returns their kernel matrix, and receives sequences with their steps
+        (named kernels see them flattened); or "precomputed".
+    gamma : float, "scale", "median", None or dict, default="scale"
+        Of the kernels that have it. "scale": ``1 / (n_features * variance)``; "median": one over
+        the median squared distance; None: ``1 / n_features``. A dict sets the views apart by name.
+    degree, coef0 : float, default=3, 1
+        Of the kernels that have them.
+    kernel_params : dict, default=None
+        Further keyword arguments of the kernel.
+    reg : float or dict, default=0.001
+        Ridge as a multiple of the mean variance in feature space, the mean of the diagonal of the
+        centred kernel. Positive: without a ridge all correlations are 1. A dict sets the views
+        apart by name.
+    weighted : bool, default=True
+        Multiply each variate by its canonical correlation, which serves cosine similarity; False:
+        unit-variance variates.
+    approx : {"auto", "exact", "nystroem"}, default="auto"
+        Solve the problem of all rows, or that of features by landmarks (Nystroem); "auto": the
+        first for up to 4,000 rows.
+    n_landmarks : int, default=300
+        Number of rows to take as landmarks; all if there are fewer.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the choice of landmarks.
+    view_split : int, default=None
+        Number of leading columns that form the first view, if X is one array; None: half."""
+
+_ATTRIBUTES = """correlations_ : ndarray of shape (n_components_,)
+        Canonical correlations (regularised), descending.
+    dual_coef_ : dict of ndarray, shape (n_samples, n_components_)
+        Coefficients of the training rows, by view name; of the exact solution only.
+    weights_ : dict of ndarray
+        Directions in the space of the features by landmarks; of the approximation only.
+    gamma_, reg_ : dict of float
+        Values used, by view name.
+    n_components_ : int
+        Number of dimensions of the embedding.
+    view_names_in_ : list of str
+        Names of the views; "first" and "second" if X was one array.
+    n_features_in_ : int, or dict of int by view name
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of str
+        Names of the columns, if X was one DataFrame."""
+
+
+class KernelEmbedding(CrossModalEstimator):
+    """Embedding of each view by a kernel with its training rows, or with landmarks of them."""
+
+    _parameter_constraints = {
+        **CrossModalEstimator._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "kernel": [StrOptions({*PAIRWISE_KERNEL_FUNCTIONS, "precomputed"}), callable],
+        "gamma": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"scale", "median"}),
+            dict,
+            None,
+        ],
+        "degree": [Interval(Real, 0, None, closed="left")],
+        "coef0": [Interval(Real, None, None, closed="neither")],
+        "kernel_params": [dict, None],
+        "reg": [Interval(Real, 0, None, closed="neither"), dict],
+        "weighted": ["boolean"],
+        "approx": [StrOptions({"auto", "exact", "nystroem"})],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        kernel="rbf",
+        gamma="scale",
+        degree=3,
+        coef0=1,
+        kernel_params=None,
+        reg=0.001,
+        weighted=True,
+        approx="auto",
+        n_landmarks=300,
+        random_state=None,
+        view_split=None,
+    ):
+        self.n_components = n_components
+        self.kernel = kernel
+        self.gamma = gamma
+        self.degree = degree
+        self.coef0 = coef0
+        self.kernel_params = kernel_params
+        self.reg = reg
+        self.weighted = weighted
+        self.approx = approx
+        self.n_landmarks = n_landmarks
+        self.random_state = random_state
+        self.view_split = view_split
+
+    def _fit(self, views, y):
+        self._steps_matter_ = callable(self.kernel)
+        rows = {
+            name: _kernels.as_rows(rows, name, self._steps_matter_) for name, rows in views.items()
+        }
+        self._check_square(rows)
+        self.reg_ = self._by_view(self.reg, "reg")
+        gammas = self._by_view(self.gamma, "gamma")
+        self.gamma_ = {
+            name: _kernels.resolved_gamma(gammas[name], rows[name].reshape(len(rows[name]), -1))
+            for name in rows
+        }
+        if self._is_exact(len(next(iter(rows.values())))):
+            self._fit_exact(rows, y)
+        else:
+            self._fit_landmarks(rows, y)
+        self.n_components_ = len(self.correlations_)
+
+    @abstractmethod
+    def _row_weights(self, n_rows, y):
+        """Return the weights of the rows, which sum to 1."""
+
+    @abstractmethod
+    def _solve_exact(self, kernels, ridges, y):
+        """Return correlations and dual coefficients for centred kernels, given away."""
+
+    @abstractmethod
+    def _moments(self, features, y):
+        """Return the moments of features by landmarks."""
+
+    @abstractmethod
+    def _most_components(self):
+        """Return a bound on the number of components beside the ranks of the views, or None."""
+
+    @abstractmethod
+    def _landmark_rows(self, n_rows, y, rng):
+        """Return the numbers of the rows to take as landmarks."""
+
+    def _fit_exact(self, rows, y):
+        weights = self._row_weights(len(next(iter(rows.values()))), y)
+        kernels, ridges, centrings = [], [], []
+        for name, view in rows.items():
+            kernel = self._evaluated(name, view, view)
+            size = weights @ np.abs(kernel.diagonal())
+            centrings.append(_kernels.Centring(kernel, weights))
+            kernels.append(centrings[-1].train(kernel))
+            variance = weights @ kernels[-1].diagonal()
+            self._check_varies(name, variance, size)
+            ridges.append(self.reg_[name] * variance)
+        self.correlations_, duals = self._solve_exact(kernels, ridges, y)
+        self.dual_coef_, self._offsets_ = {}, {}
+        for name, centring, dual in zip(rows, centrings, duals, strict=True):
+            self.dual_coef_[name], self._offsets_[name] = centring.folded(dual)
+        self.X_fit_ = None if self.kernel == "precomputed" else rows
+
+    def _fit_landmarks(self, rows, y):
+        n_rows = len(next(iter(rows.values())))
+        chosen = self._landmark_rows(n_rows, y, check_random_state(self.random_state))
+        self.maps_ = {
+            name: _kernels.NystroemMap(self._kernel_of(name), view[chosen])
+            for name, view in rows.items()
+        }
+        moments = self._moments(rows, y)
+        for name, covariance, mean in zip(rows, moments[1:3], moments.means, strict=True):
+            self._check_varies(name, np.trace(covariance), mean @ mean)
+        ridges = [self.reg_[name] * len(c) for name, c in zip(rows, moments[1:3], strict=True)]
+        solution = solve(moments, self.n_components, tuple(ridges), self._most_components())
+        self.correlations_ = solution.correlations
+        self.weights_ = dict(zip(rows, solution.weights, strict=True))
+        self.means_ = dict(zip(rows, moments.means, strict=True))
+
+    def _features(self, rows):
+        """Yield a slice of rows and the features of each view by its landmarks."""
+        for taken, _ in _reading.blocks({name: r.reshape(len(r), -1) for name, r in rows.items()}):
+            yield taken, [self.maps_[name].transform(view[taken]) for name, view in rows.items()]
+
+    def _transform_view(self, name, rows):
+        dtype = np.float32 if rows.dtype == np.float32 else np.float64
+        scales = self.correlations_ if self.weighted else 1.0
+        rows = _kernels.as_rows(rows, name, self._steps_matter_)
+        embedding = np.empty((len(rows), self.n_components_), dtype)
+        for taken, _ in _reading.blocks({name: self._kernel_sized(name, rows)}):
+            embedding[taken] = self._variates(name, rows[taken]) * scales
+        return embedding
+
+    def _variates(self, name, rows):
+        if hasattr(self, "maps_"):
+            return (self.maps_[name].transform(rows) - self.means_[name]) @ self.weights_[name]
+        trained = None if self.X_fit_ is None else self.X_fit_[name]
+        kernel = self._evaluated(name, rows, trained)
+        return kernel @ self.dual_coef_[name] - self._offsets_[name]
+
+    def _kernel_sized(self, name, rows):
+        """Return a stand-in, without memory of its own, as wide as the kernel of the rows."""
+        width = len(self.maps_[name].landmarks if hasattr(self, "maps_") else self.dual_coef_[name])
+        return np.broadcast_to(np.zeros(1), (len(rows), width))
+
+    def _evaluated(self, name, x, y):
+        if self.kernel == "precomputed":
+            return np.array(x, dtype=np.float64)
+        return self._kernel_of(name)(x, y)
+
+    def _kernel_of(self, name):
+        params = {"gamma": self.gamma_[name], "degree": self.degree, "coef0": self.coef0}
+        return _kernels.Kernel(self.kernel, params, self.kernel_params or {})
+
+    def _is_exact(self, n_rows):
+        if self.kernel == "precomputed" or self.approx == "exact":
+            return True
+        return self.approx == "auto" and n_rows <= _EXACT_ROWS
+
+    def _by_view(self, value, parameter):
+        by_view = value if isinstance(value, dict) else dict.fromkeys(self.view_names_in_, value)
+        if set(by_view) != set(self.view_names_in_):
+            raise ValueError(
+                f"{parameter} names the views {list(by_view)}; the views of X are "
+                f"{self.view_names_in_}."
+            )
+        for name, chosen in by_view.items():
+            if isinstance(chosen, Real) and chosen <= 0:
+                raise ValueError(
+                    f"{parameter} of view {name!r} is {chosen}; it must be positive. Without a "
+                    "ridge all correlations of a kernel CCA are 1."
+                )
+        return by_view
+
+    def _check_square(self, rows):
+        for name, kernel in rows.items():
+            if self.kernel == "precomputed" and kernel.shape != (len(kernel), len(kernel)):
+                raise ValueError(
+                    f"View {name!r} has shape {kernel.shape}; kernel='precomputed' needs the "
+                    "square kernel matrix of the training rows."
+                )
+            if self.kernel == "precomputed" and self.approx == "nystroem":
+                raise ValueError("approx='nystroem' needs rows, not a precomputed kernel matrix.")
+
+    def _check_varies(self, name, variance, size):
+        if not variance > _ROUNDING * size:
+            raise ValueError(
+                f"View {name!r} does not vary: its centred kernel is zero. Check how its features "
+                "were made."
+            )
+
+
+class KCCA(KernelEmbedding):
+    """Kernel canonical correlation analysis (KCCA).
+
+    CCA in the feature spaces of two kernels: with centred kernel matrices `K` of the training rows,
+    it finds dual coefficients `a`, `b` by ::
+
+        max a' K_x K_y b / (n - 1)   s.t.   a' (K_x^2 / (n - 1) + e_x K_x) a = 1,   b alike
+
+    and ``e = reg * trace(K) / (n - 1)``. The labels are not used. The exact solution needs a
+    Cholesky factorisation of each kernel; for many rows, Nystroem features of some of them
+    (landmarks) turn the problem into a linear one.
+
+    A precomputed kernel is one square matrix per view in `fit`; `transform` takes test x train
+    matrices. Cross-validation cannot cut such matrices in both directions: pass a callable kernel
+    and the rows instead.
+
+    Read more in the :ref:`User Guide <kernel>`.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of dimensions of the embedding; None: 10, or as many as there are.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    CCA : The linear method.
+    CKCCA : KCCA of all pairs of the same class.
+
+    References
+    ----------
+    .. [1] P. Lai, C. Fyfe, "Kernel and nonlinear canonical correlation analysis", International
+       Journal of Neural Systems 10(5), 365-377, 2000.
+    .. [2] S. Akaho, "A kernel method for canonical correlation analysis", IMPS, 2001.
+    .. [3] D. Hardoon, S. Szedmak, J. Shawe-Taylor, "Canonical correlation analysis: An overview
+       with application to learning methods", Neural Computation 16(12), 2639-2664, 2004.
+
+    Examples
+    --------
+    >>> from cca_estimators import KCCA
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=100, n_classes=4, n_features=(8, 12), random_state=0)
+    >>> KCCA(3, reg=0.1).fit(X).transform({{"audio": X["audio"][:5]}})
+    Views(audio=(5, 3))
+    """
+
+    def _row_weights(self, n_rows, y):
+        return np.full(n_rows, 1.0 / n_rows)
+
+    def _solve_exact(self, kernels, ridges, y):
+        norm = len(kernels[0]) - 1
+        scale = (norm + 1) / norm  # of the unbiased variance
+        sides = [
+            Smoother(kernel, ridge * scale * norm)
+            for kernel, ridge in zip(kernels, ridges, strict=True)
+        ]
+        n_components = bounded(self.n_components, min(norm, self._most_components() or norm))
+        correlations, *pairs = leading_pairs(*sides, n_components)
+        duals = [np.sqrt(norm) * side.solve(pair) for side, pair in zip(sides, pairs, strict=True)]
+        return correlations, with_fixed_signs(*duals)
+
+    def _most_components(self):
+        return _DEFAULT_COMPONENTS if self.n_components is None else None
+
+    def _landmark_rows(self, n_rows, y, rng):
+        return rng.permutation(n_rows)[: self.n_landmarks]
+
+    def _moments(self, rows, y):
+        scatter = PairedScatter()
+        for _, blocks in self._features(rows):
+            scatter.update(*blocks)
+        return paired_moments(scatter)
+
+
+class CKCCA(KernelEmbedding):
+    """Cluster kernel canonical correlation analysis (C-KCCA): KCCA over pairs of the same class.
+
+    CCA in the feature spaces of two kernels over all `M` pairs of a row of one view and a row of
+    the other that have the same class. With `D` the number of pairs of each row, `A` which rows
+    have the same class, and kernels centred at the pair-weighted means::
+
+        max a' K_x A K_y b / M   s.t.   a' (K_x D K_x / M + e_x K_x) a = 1,   b alike
+
+    and `e` is `reg` times the pair-weighted mean of the diagonal of `K`. Since `A` has the rank of
+    the classes, the exact solution needs one Cholesky factorisation of each kernel with as many
+    right-hand sides as there are classes; for many rows, Nystroem features of some of them
+    (landmarks, of each class in its proportion) turn the problem into a linear one.
+
+    Read more in the :ref:`User Guide <kernel>`.
+
+    Parameters
+    ----------
+    n_components : int, default=None
+        Number of dimensions of the embedding; None: the number of classes less one.
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    {attributes}
+
+    See Also
+    --------
+    CCCA : The linear method.
+    KCCA : Without labels.
+
+    References
+    ----------
+    .. [1] N. Rasiwasia, D. Mahajan, V. Mahadevan, G. Aggarwal, "Cluster canonical correlation
+       analysis", AISTATS, PMLR 33, 823-831, 2014.
+
+    Examples
+    --------
+    >>> from cca_estimators import CKCCA
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=100, n_classes=4, n_features=(8, 12), random_state=0)
+    >>> CKCCA().fit(X, y).score(X, y) > 0.5
+    True
+    """
+
+    _supervised = True
+
+    def _row_weights(self, n_rows, y):
+        pairs = np.bincount(y)[y].astype(np.float64)
+        return pairs / pairs.sum()
+
+    def _solve_exact(self, kernels, ridges, y):
+        pairs = np.bincount(y)[y].astype(np.float64)
+        n_pairs = pairs.sum()
+        members = (y[:, None] == np.arange(len(self.classes_))).astype(np.float64)
+        parts = [
+            _class_duals(kernel, ridge * n_pairs, pairs, members)
+            for kernel, ridge in zip(kernels, ridges, strict=True)
+        ]
+        (dual_x, root_x), (dual_y, root_y) = parts
+        left, correlations, right = np.linalg.svd(root_x.T @ root_y)
+        n_components = bounded(self.n_components, self._most_components())
+        duals = [
+            np.sqrt(n_pairs)
+            * dual
+            @ np.linalg.pinv(root, rcond=1e-10).T
+            @ vectors[:, :n_components]
+            for dual, root, vectors in ((dual_x, root_x, left), (dual_y, root_y, right.T))
+        ]
+        return correlations[:n_components], with_fixed_signs(*duals)
+
+    def _most_components(self):
+        return len(self.classes_) - 1
+
+    def _landmark_rows(self, n_rows, y, rng):
+        order = rng.permutation(n_rows)
+        ranks = np.empty(n_rows)
+        for code in range(len(self.classes_)):
+            members = order[y[order] == code]
+            ranks[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        return np.argsort(ranks)[: self.n_landmarks]
+
+    def _moments(self, rows, y):
+        counts = np.bincount(y)
+        pair_weights = class_pair_weights(counts, counts)
+        sides = [ClassScatter(pair_weights / counts) for _ in rows]
+        for taken, blocks in self._features(rows):
+            for side, block in zip(sides, blocks, strict=True):
+                side.update(block, y[taken])
+        return cluster_moments(*sides, pair_weights)
+
+
+def _class_duals(kernel, ridge, pairs, members):
+    """Return ``P = (D K + c I)^-1 Z`` and `R` with ``R R' = Z' K P``.
+
+    By the symmetric form ``P = D^1/2 (D^1/2 K D^1/2 + c I)^-1 D^-1/2 Z``.
+    """
+    roots = np.sqrt(pairs)[:, None]
+    system = kernel * roots * roots.T
+    system[np.diag_indices_from(system)] += ridge
+    factor = linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+    duals = roots * linalg.cho_solve(factor, members / roots, check_finite=False)
+    gram = members.T @ kernel @ duals
+    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
+    return duals, vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+for _method in (KCCA, CKCCA):
+    _method.__doc__ = _method.__doc__.format(parameters=_PARAMETERS, attributes=_ATTRIBUTES)

@@ -1,0 +1,243 @@
+"""KCCA and CKCCA against the linear methods, explicit problems and each other."""
+
+import numpy as np
+import pytest
+from scipy import linalg
+from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cca_estimators import CCA, CCCA, CKCCA, KCCA, PerView, Views
+from cca_estimators.datasets import make_views
+
+both = pytest.mark.parametrize("method", [KCCA, CKCCA], ids=["KCCA", "CKCCA"])
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = make_views(150, 4, (8, 12), shared_rank=3, imbalance=3.0, random_state=0)
+    return Views(audio=X["audio"] + 5, visual=X["visual"]), y
+
+
+def assert_same(left, right, tolerance=1e-8):
+    for name in left:
+        np.testing.assert_allclose(np.abs(left[name]), np.abs(right[name]), atol=tolerance)
+
+
+@pytest.mark.parametrize(("method", "linear"), [(KCCA, CCA), (CKCCA, CCCA)])
+@pytest.mark.parametrize("approx", ["exact", "nystroem"])
+def test_a_linear_kernel_gives_the_linear_method(data, method, linear, approx):
+    X, y = data
+    kernel = method(3, kernel="linear", reg=0.02, approx=approx).fit(X, y)
+    ridges = {name: 0.02 * rows.shape[1] for name, rows in X.items()}  # of the mean variance
+    expected = linear(3, reg=ridges).fit(X, y)
+    np.testing.assert_allclose(kernel.correlations_, expected.correlations_, atol=1e-9)
+    assert_same(kernel.transform(X[::2]), expected.transform(X[::2]))
+
+
+def centred(kernel, weights):
+    centring = np.eye(len(kernel)) - weights
+    return centring @ kernel @ centring.T
+
+
+def test_kcca_solves_the_generalised_eigenproblem(data):
+    X, _ = data
+    n = 150
+    kernels = [centred(rbf_kernel(rows, gamma=0.05), np.full(n, 1 / n)) for rows in X.values()]
+    left, right = np.zeros((2 * n, 2 * n)), np.zeros((2 * n, 2 * n))
+    left[:n, n:] = kernels[0] @ kernels[1] / (n - 1)
+    left[n:, :n] = left[:n, n:].T
+    for i, kernel in enumerate(kernels):
+        ridge = 0.1 * np.trace(kernel) / (n - 1)
+        block = slice(i * n, (i + 1) * n)
+        right[block, block] = kernel @ kernel / (n - 1) + ridge * kernel + 1e-10 * np.eye(n)
+    expected = linalg.eigh(left, right, eigvals_only=True)[::-1][:4]
+    kcca = KCCA(4, gamma=0.05, reg=0.1).fit(X)
+    np.testing.assert_allclose(kcca.correlations_, expected, atol=1e-6)
+
+
+def test_kcca_variates_fulfil_the_constraint(data):
+    X, _ = data
+    kcca = KCCA(4, gamma=0.05, reg=0.1, weighted=False).fit(X)
+    u, v = (rows for rows in kcca.transform(X).values())
+    kernel = centred(rbf_kernel(X["audio"], gamma=0.05), np.full(150, 1 / 150))
+    ridge = 0.1 * np.trace(kernel) / 149
+    dual = kcca.dual_coef_["audio"]
+    gram = u.T @ u / 149 + ridge * dual.T @ kernel @ dual
+    np.testing.assert_allclose(gram, np.eye(4), atol=1e-8)
+    np.testing.assert_allclose(u.T @ v / 149, np.diag(kcca.correlations_), atol=1e-8)
+
+
+def test_ckcca_is_kcca_of_all_pairs():
+    X, y = make_views(24, 3, (5, 6), shared_rank=2, imbalance=2.0, random_state=0)
+    j, k = np.nonzero(y[:, None] == y)
+    pairs = {"audio": X["audio"][j], "visual": X["visual"][k]}
+    gammas = {"gamma": 0.1, "reg": 0.2}
+    ours, explicit = CKCCA(2, **gammas).fit(X, y), KCCA(2, **gammas).fit(pairs)
+    np.testing.assert_allclose(ours.correlations_, explicit.correlations_, atol=1e-9)
+    assert_same(
+        {name: rows * np.sqrt(1 - 1 / len(j)) for name, rows in ours.transform(X).items()},
+        explicit.transform(X),
+    )
+
+
+@both
+def test_all_landmarks_give_the_exact_result(data, method):
+    X, y = data
+    exact = method(3, reg=0.05, approx="exact").fit(X, y)
+    landmarks = method(3, reg=0.05, approx="nystroem", n_landmarks=150).fit(X, y)
+    np.testing.assert_allclose(landmarks.correlations_, exact.correlations_, atol=1e-7)
+    assert_same(landmarks.transform(X), exact.transform(X), 1e-5)
+
+
+@both
+def test_landmarks_come_close_and_are_seeded(data, method):
+    X, y = data
+    options = {"reg": 0.05, "approx": "nystroem", "n_landmarks": 100}
+    first, again = (method(3, random_state=1, **options).fit(X, y) for _ in range(2))
+    assert_same(first.transform(X), again.transform(X), 0)
+    exact = method(3, reg=0.05).fit(X, y)
+    assert first.correlations_[0] == pytest.approx(exact.correlations_[0], abs=0.05)
+
+
+def test_landmarks_of_ckcca_are_stratified():
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    method = CKCCA(n_landmarks=20)
+    method.classes_ = np.arange(3)
+    chosen = method._landmark_rows(100, y, np.random.RandomState(0))
+    np.testing.assert_allclose(np.bincount(y[chosen]), [12, 6, 2], atol=1)
+
+
+def test_auto_takes_landmarks_above_the_threshold(data, monkeypatch):
+    X, y = data
+    assert hasattr(CKCCA().fit(X, y), "dual_coef_")
+    monkeypatch.setattr("cca_estimators.kernel._EXACT_ROWS", 100)
+    assert hasattr(CKCCA().fit(X, y), "maps_")
+    assert hasattr(CKCCA(approx="exact").fit(X, y), "dual_coef_")
+
+
+@both
+def test_precomputed_kernels_give_what_named_ones_give(data, method):
+    X, y = data
+    train, test = np.arange(120), np.arange(120, 150)
+    named = method(3, gamma=0.05).fit(X[train], y[train])
+    kernels = {name: rbf_kernel(rows[train], gamma=0.05) for name, rows in X.items()}
+    against = {name: rbf_kernel(rows[test], rows[train], gamma=0.05) for name, rows in X.items()}
+    precomputed = method(3, kernel="precomputed").fit(kernels, y[train])
+    assert_same(precomputed.transform(against), named.transform(X[test]))
+    with pytest.raises(ValueError, match=r"'audio' has shape \(120, 8\); kernel='precomputed'"):
+        method(kernel="precomputed").fit(X[train], y[train])
+    with pytest.raises(ValueError, match="View 'audio' has 8 features.*fitted with 120"):
+        precomputed.transform(X[test])
+
+
+def last_step(x, y):
+    """Compare the last steps of sequences."""
+    assert x.ndim == y.ndim == 3
+    return rbf_kernel(x[:, -1], y[:, -1], gamma=0.1)
+
+
+@both
+@pytest.mark.parametrize("approx", ["exact", "nystroem"])
+def test_callables_receive_sequences_and_names_see_them_flat(data, method, approx):
+    X, y = data
+    sequences = {name: rows.reshape(150, 2, -1) for name, rows in X.items()}
+    halves = {name: rows[:, 1] for name, rows in sequences.items()}
+    options = {"reg": 0.1, "approx": approx, "random_state": 0}
+    by_function = method(3, kernel=last_step, **options).fit(sequences, y)
+    by_name = method(3, gamma=0.1, **options).fit(halves, y)
+    assert_same(by_function.transform(sequences), by_name.transform(halves), 1e-6)
+    flat = method(3, **options).fit(X, y)
+    assert_same(method(3, **options).fit(sequences, y).transform(sequences), flat.transform(X))
+
+
+def test_parameters_by_view_and_by_name(data):
+    X, y = data
+    gammas = {"audio": 0.1, "visual": "median"}
+    fitted = KCCA(2, gamma=gammas, reg={"audio": 0.1, "visual": 0.2}).fit(X)
+    assert fitted.gamma_["audio"] == 0.1
+    squares = ((X["visual"][:, None] - X["visual"]) ** 2).sum(axis=2)[np.triu_indices(150, 1)]
+    assert fitted.gamma_["visual"] == pytest.approx(1 / np.median(squares))
+    scale = KCCA(2).fit(X).gamma_["audio"]
+    assert scale == pytest.approx(1 / (8 * X["audio"].var()))
+    poly = KCCA(2, kernel="poly", degree=2, coef0=3, gamma=0.1).fit(X)
+    kernels = {n: polynomial_kernel(rows, degree=2, coef0=3, gamma=0.1) for n, rows in X.items()}
+    expected = KCCA(2, kernel="precomputed").fit(kernels).correlations_
+    np.testing.assert_allclose(poly.correlations_, expected)
+
+
+def test_the_ridge_keeps_independent_views_apart():
+    rng = np.random.default_rng(0)
+    X = {"audio": rng.standard_normal((300, 5)), "visual": rng.standard_normal((300, 5))}
+    assert KCCA(1).fit(X).correlations_[0] < 0.8
+    assert KCCA(1, reg=1e-9).fit(X).correlations_[0] > 0.99
+
+
+@both
+def test_reg_means_the_same_at_any_scale(data, method):
+    X, y = data
+    small, large = (
+        method(2, kernel="linear", reg=0.1).fit({n: s * r for n, r in X.items()}, y)
+        for s in (1, 1000)
+    )
+    np.testing.assert_allclose(small.correlations_, large.correlations_, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reg": 0.0}, "The 'reg' parameter of KCCA must be"),
+        ({"reg": {"audio": 0.0, "visual": 1.0}}, "reg of view 'audio' is 0.0; it must be positive"),
+        ({"gamma": {"sound": 1.0}}, r"gamma names the views \['sound'\]; the views of X are"),
+        ({"kernel": "euclid"}, "The 'kernel' parameter of KCCA must be"),
+    ],
+)
+def test_bad_parameters_are_named(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        KCCA(**options).fit(data[0])
+
+
+@both
+def test_bad_views_are_named(data, method):
+    X, y = data
+    with pytest.raises(ValueError, match="View 'visual' does not vary"):
+        method().fit({"audio": X["audio"], "visual": np.ones((150, 2))}, y)
+    broken = X["visual"].copy()
+    broken[7, 3] = np.nan
+    with pytest.raises(ValueError, match="View 'visual' contains NaN .* row 7, feature 3"):
+        method().fit({"audio": X["audio"], "visual": broken}, y)
+
+
+def test_too_many_components_warn(data):
+    X, y = data
+    with pytest.warns(UserWarning, match="n_components=5 is above the 3 pairs"):
+        assert CKCCA(5).fit(X, y).n_components_ == 3
+    assert KCCA().fit(X).n_components_ == 10
+    assert CKCCA().fit(X, y).n_components_ == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "bar"),
+    [
+        ("grid_digits", {"reg": 1e-4, "gamma": {"audio": 0.0015625, "visual": 0.0001953}}, 0.80),
+        (
+            "spoken_written_digits",
+            {"reg": 1e-4, "gamma": {"audio": 0.00078125, "visual": 0.015625}},
+            0.84,
+        ),
+    ],
+)
+def test_ckcca_on_real_data(request, name, options, bar):
+    data = request.getfixturevalue(name)
+    X, y = Views(audio=data["audio"], visual=data["visual"]), data["labels"]
+    pipe = make_pipeline(PerView(StandardScaler()), CKCCA(**options))
+    pipe.fit(X[data["train"]], y[data["train"]])
+    assert pipe.score(X[data["test"]], y[data["test"]]) >= bar
+
+
+def test_grid_search_over_kernels(data):
+    X, y = data
+    grid = {"kernel": ["rbf", "linear"], "reg": [0.01, 0.1]}
+    search = GridSearchCV(CKCCA(), grid, cv=2, error_score="raise").fit(X, y)
+    assert search.best_score_ > 0.5

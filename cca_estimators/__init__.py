@@ -14,17 +14,12 @@ from cca_estimators.metrics import (
 from cca_estimators.preprocessing import PerView
 from cca_estimators.views import Views
 
-_DEEP = (
-    "CDCCA",
-    "CKCCA",
-    "DCCA",
-    "KCCA",
-    "LSTMCCCA",
-    "SDCCA",
-    "TNNCCCA",
-)  # imported when first used: PyTorch takes seconds
+_DEEP = ("ACMR", "AGAH", "CDCCA", "DCCA", "LSTMCCCA", "SDCCA", "TNNCCCA", "UCAL", "UGACH")
+# imported when first used: PyTorch takes seconds
 
 __all__ = [
+    "ACMR",
+    "AGAH",
     "CCA",
     "CCCA",
     "CDCCA",
@@ -34,6 +29,8 @@ __all__ = [
     "LSTMCCCA",
     "SDCCA",
     "TNNCCCA",
+    "UCAL",
+    "UGACH",
     "PerView",
     "Views",
     "__version__",

@@ -31,6 +31,8 @@ from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from cca_estimators import (
+    ACMR,
+    AGAH,
     CCA,
     CCCA,
     CDCCA,
@@ -40,6 +42,8 @@ from cca_estimators import (
     LSTMCCCA,
     SDCCA,
     TNNCCCA,
+    UCAL,
+    UGACH,
     PerView,
     Views,
     cross_modal_scores,
@@ -82,7 +86,8 @@ print(f"train: {train[0]}, test: {test[0]}, {len(np.unique(train[1]))} classes")
 # -------
 # A method with a grid is tuned by cross-validation on the training split; the defaults of the
 # others need no tuning here. LSTM-C-CCA and S-DCCA read the steps of a sequence, all others see a
-# view as one long row of features.
+# view as one long row of features. UGACH and AGAH give codes of 64 bits, compared by their Hamming
+# distance.
 
 METHODS = {
     "CCA": (CCA(), {"cca__n_components": [5, 10, 20]}),
@@ -91,6 +96,10 @@ METHODS = {
     "C-CCA": (CCCA(), {}),
     "C-KCCA": (CKCCA(), {"ckcca__reg": [1e-4, 1e-3]}),
     "C-DCCA": (CDCCA(random_state=0), {}),
+    "UGACH": (UGACH(random_state=0), {}),
+    "AGAH": (AGAH(random_state=0), {}),
+    "UCAL": (UCAL(random_state=0), {}),
+    "ACMR": (ACMR(random_state=0), {}),
     "LSTM-C-CCA": (LSTMCCCA(max_epochs=20, random_state=0), {}),
     "TNN-C-CCA": (TNNCCCA(random_state=0), {}),
     "S-DCCA": (SDCCA(max_epochs=20, random_state=0), {}),

@@ -3,6 +3,8 @@
 from sklearn.preprocessing import StandardScaler
 
 from cca_estimators import (
+    ACMR,
+    AGAH,
     CCA,
     CCCA,
     CDCCA,
@@ -12,6 +14,8 @@ from cca_estimators import (
     LSTMCCCA,
     SDCCA,
     TNNCCCA,
+    UCAL,
+    UGACH,
     PerView,
 )
 
@@ -30,6 +34,10 @@ def embeddings():
         SDCCA(lstm_size=8, **DEEP),
         LSTMCCCA(lstm_size=8, **DEEP),
         TNNCCCA(**DEEP),
+        ACMR(**DEEP),
+        UCAL(**DEEP),
+        UGACH(n_bits=16, **DEEP),
+        AGAH(n_bits=16, feature_size=16, **DEEP),
     ]
 
 
@@ -41,3 +49,8 @@ def estimators():
 def is_supervised(estimator):
     """Tell whether an estimator needs labels."""
     return estimator.__sklearn_tags__().target_tags.required
+
+
+def is_hashing(estimator):
+    """Tell whether an estimator gives bits."""
+    return getattr(estimator, "metric", None) == "hamming"

@@ -27,8 +27,9 @@ visual : images of real handwriting, shape (8 steps, 8 pixels), from 0 to 16
     `load_digits` has them, one row of pixels as one step.
 groups : the voice of each recording.
 train, test : row numbers of a fixed split, 1,347 and 450.
-    The 8 voices to test on are not heard in training; the images to test on are the last ones of
-    the source, most of them by other writers.
+    The 8 voices to test on are not heard in training, though other voices of the same accents and
+    variants are; the images to test on are the last ones of the source, most of them by other
+    writers.
 
 A pair shares its class and nothing else: any voice may go with any image of the digit.
 """
@@ -106,17 +107,6 @@ def load_spoken_digits(*, subset="all", return_X_y=False):
         voices=data["voices"],
         train=np.flatnonzero(~data["test"][rows]),
         test=np.flatnonzero(data["test"][rows]),
-        target_names=[
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-        ],
+        target_names=_WORDS.copy(),
         DESCR=DESCR,
     )

@@ -73,7 +73,8 @@ def make_views(
     Returns
     -------
     X : Views
-        "audio" and "visual", shape (n_samples, n_features) or (n_samples, n_steps, n_features).
+        "audio" and "visual", float64, shape (n_samples, n_features) or (n_samples, n_steps,
+        n_features).
     y : ndarray of int, shape (n_samples,)
         Classes from 0.
 
@@ -115,8 +116,7 @@ def _simplex(n_corners):
 
 def _view(latent, width, n_steps, noise, rng):
     loadings = np.linalg.qr(rng.standard_normal((width, latent.shape[1])))[0].T
-    shown = latent @ loadings
-    if n_steps is None:
-        return shown + noise * rng.standard_normal(shown.shape)
-    steps = rng.standard_normal((len(latent), n_steps, width))
-    return shown[:, None] + noise * np.sqrt(n_steps) * steps
+    steps = rng.standard_normal((len(latent), n_steps or 1, width))
+    steps *= noise * np.sqrt(n_steps or 1)
+    steps += (latent @ loadings)[:, None]
+    return steps if n_steps else steps[:, 0]

@@ -40,14 +40,11 @@ class DeepEstimator(CrossModalEstimator):
     `_head` (the linear map fitted on their outputs) and `_net_class` (the training step).
     """
 
-    n_components: int = field(default=10, kw_only=False)
     hidden_layer_sizes: tuple = (256,)
     activation: str = "relu"
     dropout: float = 0.0
     batch_norm: bool = True
     towers: dict | None = None
-    reg: float | str | dict = "auto"
-    weighted: bool = True
     batch_size: int = 256
     max_epochs: int = 50
     learning_rate: float = 1e-3
@@ -64,14 +61,11 @@ class DeepEstimator(CrossModalEstimator):
 
     _parameter_constraints = {
         **CrossModalEstimator._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"relu", "tanh", "logistic", "identity"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_norm": ["boolean"],
         "towers": [dict, None],
-        "reg": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"}), dict],
-        "weighted": ["boolean"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -159,6 +153,7 @@ class DeepEstimator(CrossModalEstimator):
             net = copy.deepcopy(getattr(self, "net_", None)) or self._new_net(
                 inputs, y, seed, device
             )
+            self._before_training(net, inputs)
             self._failure_ = self._run(net, *self._split(dataset, y), n_epochs)
         self.net_ = net
         self._finish(RowSubset(dataset, np.arange(len(dataset))))
@@ -234,7 +229,15 @@ class DeepEstimator(CrossModalEstimator):
             seed=seed,
             stratified=self._supervised,
             verbose=0,
+            **self._net_options(),
         ).initialize()
+
+    def _before_training(self, net, inputs):
+        """Give the net what else it needs of the rows."""
+
+    def _net_options(self):
+        """Return further arguments of `_net_class`."""
+        return {}
 
     def _inputs(self, views, y):
         """Fit what comes before the towers, if anything, and return what enters them."""
@@ -253,11 +256,15 @@ class DeepEstimator(CrossModalEstimator):
         return MLPTower(
             n_features,
             (sizes,) if isinstance(sizes, Integral) else tuple(sizes),
-            self.n_components,
+            self._n_tower_outputs(),
             activation=self.activation,
             dropout=self.dropout,
             batch_norm=self.batch_norm,
         )
+
+    @abstractmethod
+    def _n_tower_outputs(self):
+        """Return the number of outputs of a tower."""
 
     @abstractmethod
     def _objective(self, inputs, y):
@@ -290,13 +297,16 @@ class DeepEstimator(CrossModalEstimator):
 
     def _transform_view(self, name, rows):
         dtype = np.float32 if rows.dtype == np.float32 else np.float64
+        outputs = self._tower_outputs(name, rows)
+        return self._embedded(self.head_, {name: outputs})[name].astype(dtype, copy=False)
+
+    def _tower_outputs(self, name, rows):
         blocks = (rows[taken] for taken in gen_batches(rows.shape[0], EMBEDDED_ROWS))
         inputs = (
             as_tensor(self._input(name, block), name, self.net_.device, self._sequential)
             for block in blocks
         )
-        outputs = self.net_.tower_outputs(name, inputs)
-        return self._embedded(self.head_, {name: outputs})[name].astype(dtype, copy=False)
+        return self.net_.tower_outputs(name, inputs)
 
     def _forget(self):
         net = getattr(self, "net_", None) if self.warm_start else None
@@ -306,6 +316,35 @@ class DeepEstimator(CrossModalEstimator):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_") and hasattr(self, "head_")
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class DeepEmbedding(DeepEstimator):
+    """Deep estimator of a real embedding."""
+
+    n_components: int = field(default=10, kw_only=False)
+
+    _parameter_constraints = {
+        **DeepEstimator._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def _n_tower_outputs(self):
+        return self.n_components
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class HeadedEmbedding(DeepEmbedding):
+    """Deep estimator of a real embedding with a linear method beside the towers."""
+
+    reg: float | str | dict = "auto"
+    weighted: bool = True
+
+    _parameter_constraints = {
+        **DeepEmbedding._parameter_constraints,
+        "reg": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"}), dict],
+        "weighted": ["boolean"],
+    }
 
 
 @contextmanager

@@ -1,5 +1,13 @@
 """Documentation of the parameters and attributes that all deep estimators share."""
 
+HEAD_PARAMETERS = """reg : float, "auto" or dict, default="auto"
+        Ridge of the linear method fitted beside the towers, see :class:`~cca_estimators.CCA`.
+    weighted : bool, default=True
+        Whether that method multiplies each variate by its canonical correlation."""
+
+HEAD_ATTRIBUTES = """head_ : estimator or None
+        The linear method fitted on the outputs of the towers."""
+
 PARAMETERS = """hidden_layer_sizes : int or tuple of int
         Units of the hidden layers of the towers, see the signature for the default.
     activation : {"relu", "tanh", "logistic", "identity"}
@@ -11,10 +19,6 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int
     towers : dict of torch.nn.Module, default=None
         Networks of one's own by view name, which get a copy each time they are trained: from a
         float32 tensor of rows, in the shape that X has, to (n, n_outputs). None: the default ones.
-    reg : float, "auto" or dict, default="auto"
-        Ridge of the linear method fitted beside the towers, see :class:`~cca_estimators.CCA`.
-    weighted : bool, default=True
-        Whether that method multiplies each variate by its canonical correlation.
     batch_size : int
         Largest number of rows of a batch. Batches differ by one row at most.
     max_epochs : int
@@ -47,8 +51,6 @@ ATTRIBUTES = """net_ : skorch.NeuralNet
         The trained net: ``net_.module_.tower(name)`` is the network of a view.
     history_ : list of dict
         Losses and other figures of each epoch.
-    head_ : estimator or None
-        The linear method fitted on the outputs of the towers.
     n_components_ : int
         Number of dimensions of the embedding.
     view_names_in_ : list of str
@@ -61,7 +63,11 @@ ATTRIBUTES = """net_ : skorch.NeuralNet
 
 def documented(cls):
     """Fill the shared parts of the docstring of an estimator."""
-    cls.__doc__ = cls.__doc__.replace("{parameters}", PARAMETERS).replace(
-        "{attributes}", ATTRIBUTES
-    )
+    for name, text in (
+        ("{head_parameters}", HEAD_PARAMETERS),
+        ("{head_attributes}", HEAD_ATTRIBUTES),
+        ("{parameters}", PARAMETERS),
+        ("{attributes}", ATTRIBUTES),
+    ):
+        cls.__doc__ = cls.__doc__.replace(name, text)
     return cls

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn import functional as F
 
-from cca_estimators.deep._base import DeepEstimator
+from cca_estimators.deep._base import HeadedEmbedding
 from cca_estimators.deep._docs import documented
 from cca_estimators.deep.losses import category_correlation_loss, correlation_loss
 from cca_estimators.deep.towers import AttentionOverSteps, DenseSteps, SequenceTower
@@ -63,13 +63,13 @@ class CategoryObjective(nn.Module):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class DeepCorrelation(DeepEstimator):
+class DeepCorrelation(HeadedEmbedding):
     """Deep estimator whose batches must determine the covariances of the outputs."""
 
     batch_reg: float = 1e-3
 
     _parameter_constraints = {
-        **DeepEstimator._parameter_constraints,
+        **HeadedEmbedding._parameter_constraints,
         "batch_reg": [Interval(Real, 0, None, closed="neither")],
     }
 
@@ -102,12 +102,14 @@ class DCCA(DeepCorrelation):
         Weight of the reconstruction error.
     batch_reg : float, default=1e-3
         Ridge `r` in a batch, relative to the mean variance of the outputs of a view.
+    {head_parameters}
     {parameters}
 
     Attributes
     ----------
     correlations_ : ndarray of shape (n_components_,)
         Canonical correlations of the outputs (regularised), descending.
+    {head_attributes}
     {attributes}
 
     See Also
@@ -177,6 +179,7 @@ class CDCCA(DeepCorrelation):
         Share `b` of the true pairs in the loss.
     batch_reg : float, default=1e-3
         Ridge in a batch, relative to the mean variance of the outputs of a view.
+    {head_parameters}
     {parameters}
 
     Attributes
@@ -185,6 +188,7 @@ class CDCCA(DeepCorrelation):
         Canonical correlations of the outputs (regularised), descending.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
+    {head_attributes}
     {attributes}
 
     See Also
@@ -277,6 +281,7 @@ class LSTMCCCA(SequenceCorrelation):
         Share of the true pairs in the loss.
     batch_reg : float, default=1e-3
         Ridge in a batch, relative to the mean variance of the outputs of a view.
+    {head_parameters}
     {parameters}
 
     Attributes
@@ -285,6 +290,7 @@ class LSTMCCCA(SequenceCorrelation):
         Canonical correlations of the outputs (regularised), descending.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
+    {head_attributes}
     {attributes}
 
     See Also
@@ -351,6 +357,7 @@ class SDCCA(SequenceCorrelation):
         Share of the true pairs in the loss.
     batch_reg : float, default=1e-3
         Ridge in a batch, relative to the mean variance of the outputs of a view.
+    {head_parameters}
     {parameters}
 
     Attributes
@@ -359,6 +366,7 @@ class SDCCA(SequenceCorrelation):
         Canonical correlations of the outputs (regularised), descending.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
+    {head_attributes}
     {attributes}
 
     See Also

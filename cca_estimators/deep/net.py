@@ -79,6 +79,7 @@ class Net(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Run the epochs that are left: fewer than `max_epochs` after loading a checkpoint."""
+        self.last_epoch_ = X.last_epoch
         epochs = max(0, X.last_epoch - len(self.history))
         return super().fit_loop(X, y, epochs=epochs, **fit_params)
 
@@ -90,7 +91,11 @@ class Net(NeuralNet):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch, which must be finite in training."""
         loss = self.criterion_(y_pred, y_true, X)
-        if training and not math.isfinite(loss.item()):
+        return self.checked(loss) if training else loss
+
+    def checked(self, loss):
+        """Return a loss, which must be finite."""
+        if not math.isfinite(loss.item()):
             raise FloatingPointError(
                 f"The loss is {loss.item()} in epoch {len(self.history)}, batch "
                 f"{len(self.history[-1]['batches'])}. Try a lower learning_rate, standardised "

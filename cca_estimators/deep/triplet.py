@@ -6,7 +6,7 @@ from numbers import Real
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from cca_estimators.deep._base import DeepEstimator
+from cca_estimators.deep._base import HeadedEmbedding
 from cca_estimators.deep._docs import documented
 from cca_estimators.deep.losses import triplet_loss
 from cca_estimators.linear import CCCA
@@ -34,7 +34,7 @@ class TripletObjective(nn.Module):
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class TNNCCCA(DeepEstimator):
+class TNNCCCA(HeadedEmbedding):
     """Triplet neural network with cluster CCA (TNN-C-CCA).
 
     Two stages, fitted one after the other [1]_. Cluster CCA embeds the views, and a network per
@@ -71,6 +71,7 @@ class TNNCCCA(DeepEstimator):
         Whether the partner of an anchor is one of its positives.
     pair_weight : float in [0, 1], default=0.0
         Share of the true pairs in the cluster CCA.
+    {head_parameters}
     {parameters}
 
     Attributes
@@ -79,6 +80,7 @@ class TNNCCCA(DeepEstimator):
         The cluster CCA before the towers, if it comes first.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
+    {head_attributes}
     {attributes}
 
     See Also
@@ -112,7 +114,7 @@ class TNNCCCA(DeepEstimator):
     pair_weight: float = 0.0
 
     _parameter_constraints = {
-        **DeepEstimator._parameter_constraints,
+        **HeadedEmbedding._parameter_constraints,
         "order": [StrOptions({"ccca_first", "tnn_first"})],
         "margin": [Interval(Real, 0, None, closed="left")],
         "mining": [StrOptions({"batch_all", "batch_hard", "semi_hard", "random"})],

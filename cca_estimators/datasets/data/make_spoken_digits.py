@@ -55,10 +55,14 @@ def mix(wave, rng):
     return wave / np.sqrt(np.mean(wave**2)) + level * noise / np.sqrt(np.mean(noise**2))
 
 
+def to_mel(frequencies):
+    """Return frequencies in hertz on the mel scale."""
+    return 2595 * np.log10(1 + frequencies / 700)
+
+
 def mel_filters(n_fft):
     """Return triangular filters, evenly spaced in mel from 80 Hz to 8 kHz."""
-    to_mel = lambda f: 2595 * np.log10(1 + np.asarray(f) / 700)  # noqa: E731
-    edges = np.linspace(to_mel(80), to_mel(8000), N_BANDS + 2)
+    edges = np.linspace(*to_mel(np.array([80.0, 8000.0])), N_BANDS + 2)
     mels = to_mel(np.fft.rfftfreq(n_fft, 1 / RATE))
     rising = (mels - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - mels) / np.diff(edges)[1:, None]

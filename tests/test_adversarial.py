@@ -33,8 +33,8 @@ def test_the_adversary_is_trained_and_loses(data, method):
     late, late_unopposed = (
         figures(one, "adversary_loss")[-20:].mean() for one in (fooled, unopposed)
     )
-    assert late_unopposed < np.log(2) - 0.005  # it tells the views apart
     assert late > np.log(2) - 0.005  # it does no better than chance
+    assert late > late_unopposed + 0.004
     assert fooled.score(X, y) > unopposed.score(X, y) - 0.02
 
 

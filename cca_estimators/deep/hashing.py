@@ -266,11 +266,12 @@ class AGAH(HashingEstimator):
     classes, which draws features towards their classes, and a hash layer to codes `h` in (-1, 1).
     The loss is the sum of cross-modal triplets (one minus the cosine, both directions), the
     saturation of the codes and their quantisation error ``mean (h - sign h)^2``, and
-    ``mean (h M' / K - (2 L - 1))^2`` against the codes `M` of the classes [1]_. Two Wasserstein
-    critics with gradient penalty, one per view, tell the features of the views apart, and the networks learn to
-    pass for each other. Before each epoch `P` becomes the mean features of the classes, and `M`
-    is improved by discrete coordinate descent. The codes are batch-normalised, so that every bit is
-    used.
+    ``mean (h M' / K - (2 L - 1))^2`` against the codes `M` of the classes [1]_.
+
+    Two Wasserstein critics with gradient penalty, one per view, tell the features of the views
+    apart, and the networks learn to pass for each other. Before each epoch `P` becomes the mean
+    features of the classes, and `M` is improved by discrete coordinate descent. The codes are
+    batch-normalised, so that every bit is used.
 
     ``history_`` holds "train_loss", that of the codes, and "critic_loss" of each epoch.
 

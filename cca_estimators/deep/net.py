@@ -15,6 +15,7 @@ from cca_estimators.deep.batches import RowSubset
 from cca_estimators.metrics import mean_average_precision
 
 EMBEDDED_ROWS = 4096
+_PRODUCT_ROWS = 64
 
 
 class Towers(nn.Module):
@@ -115,7 +116,18 @@ class Net(NeuralNet):
     def tower_outputs(self, name, batches):
         """Return the outputs of one view as an array, for an iterable of tensors of its rows."""
         tower = self.module_.tower(name).eval()
-        return np.concatenate([tower(rows).numpy(force=True) for rows in batches])
+        return np.concatenate(
+            [tower(_filled_up(rows))[: len(rows)].numpy(force=True) for rows in batches]
+        )
+
+
+def _filled_up(rows):
+    """Repeat the last row up to a multiple of the rows that a matrix product takes at once.
+
+    A product rounds the rows left over differently: what a row gives would depend on its batch.
+    """
+    missing = -len(rows) % _PRODUCT_ROWS
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
 
 class KeepLastEpoch(Callback):

@@ -11,13 +11,8 @@ import numpy as np
 NUMERIC = "fiu"
 _BLOCK_BYTES = 2**24
 _UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
+    *(OSError, EOFError, RuntimeError, KeyError, ValueError),
+    *(zipfile.BadZipFile, zlib.error, TokenError),
 )
 
 

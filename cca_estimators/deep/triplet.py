@@ -104,7 +104,7 @@ class TNNCCCA(HeadedEmbedding):
 
     hidden_layer_sizes: tuple = (256, 256)
     dropout: float = 0.5
-    max_epochs: int = 100
+    max_epochs: int = 60
     order: str = "ccca_first"
     margin: float = 1.0
     mining: str = "batch_all"

@@ -241,3 +241,19 @@ def test_grid_search_over_kernels(data):
     grid = {"kernel": ["rbf", "linear"], "reg": [0.01, 0.1]}
     search = GridSearchCV(CKCCA(), grid, cv=2, error_score="raise").fit(X, y)
     assert search.best_score_ > 0.5
+
+
+def test_kcca_agrees_with_cca_zoo(data):
+    peer = pytest.importorskip("cca_zoo.nonparametric", reason="cca-zoo is not installed")
+    X, _ = data
+    shrinkage = 0.1  # its constraint is (1 - s) K^2 / (n - 1) + s K
+    theirs = peer.KCCA(3, kernel="rbf", gamma=0.05, shrinkage=shrinkage)
+    variates = theirs.fit(list(X.values())).transform(list(X.values()))
+    ridges = {}
+    for name, rows in X.items():
+        trace = np.trace(centred(rbf_kernel(rows, gamma=0.05), np.full(150, 1 / 150)))
+        ridges[name] = shrinkage / (1 - shrinkage) * 149 / trace
+    ours = KCCA(3, gamma=0.05, reg=ridges).fit(X).transform(X)
+    for rows, peers in zip(ours.values(), variates, strict=True):
+        for i in range(3):
+            assert abs(np.corrcoef(rows[:, i], peers[:, i])[0, 1]) > 1 - 1e-6

@@ -148,9 +148,10 @@ def _read_table(path, arrays, keys):
         )
     flags = np.array([str(flag).removesuffix(".0") for flag in _vector(path, split)])
     if set(flags) - {"0", "1"} or len(flags) != len(part.labels):
+        some = np.unique(flags)[:3].tolist()
         raise ValueError(
             f"{split.name} of {path} holds {len(flags)} values for {len(part.labels)} rows, such "
-            f"as {sorted(set(flags))[:3]}. It should hold 1 for each row to train on, else 0."
+            f"as {some}. It should hold 1 for each row to train on, else 0."
         )
     return Stored("HDF5 table", [part], flags == "1")
 

@@ -117,7 +117,7 @@ class NpyFolder:
         self.name, self._files = folder.name, _files(folder, ids)
         self.shape = (len(ids), None, None)
         first = self._load(self._files[0])
-        self.dtype, self.shape = first.dtype, (len(ids), None, first.shape[1])
+        self.dtype, self.shape = first.dtype, (len(ids), *first.shape)
 
     def blocks(self):
         """Yield arrays of shape (1, steps, features)."""

@@ -368,8 +368,7 @@ def test_a_value_that_is_not_finite_is_located(write, view, value, n_steps, tmp_
         return rows
 
     name = spoil(path, view, spoiled)
-    where = rf"{name}|row 5 of {name}"
-    with pytest.raises(ValueError, match=rf"({where}) holds NaN or infinity"):
+    with pytest.raises(ValueError, match=rf"{name}(| of .*, row 5,|, row 5,) holds NaN or inf"):
         load_vegas(path, n_steps=n_steps, memmap_dir=tmp_path / "out")
     assert not list(tmp_path.rglob("*.part"))
 
@@ -453,15 +452,16 @@ def test_an_npz_file_with_another_key_is_named(tmp_path):
         load_vegas(tmp_path)
 
 
-def test_an_npz_file_with_fewer_rows_than_it_says(tmp_path):
+@pytest.mark.parametrize("missing", [-1, 1])
+def test_an_npz_file_with_other_rows_than_it_says(missing, tmp_path):
     X, y = stored_set()
     write_npz(tmp_path, X, y)
     file = tmp_path / "audioTest00.npz"
     with zipfile.ZipFile(file) as archive:
-        content = archive.read("arr_0.npy")
+        content, row = archive.read("arr_0.npy"), STEPS * 128
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("arr_0.npy", content[: -STEPS * 128])
-    with pytest.raises(ValueError, match=r"audioTest00.npz ends after 7 of 8 rows"):
+        archive.writestr("arr_0.npy", (content + bytes(row))[: len(content) - missing * row])
+    with pytest.raises(ValueError, match=rf"00.npz .*: {(8 - missing) * row} bytes .* {8 * row}"):
         load_vegas(tmp_path)
 
 

@@ -57,7 +57,7 @@ class H5Array:
 
     def row_name(self, row):
         """Return where a row is, for an error."""
-        return f"row {row} of {self.name}"
+        return f"{self.name} of {self.path}, row {row},"
 
 
 class NpzArray:
@@ -77,6 +77,10 @@ class NpzArray:
             raise ValueError(f"{path} holds the keys {keys}; the key {key!r} is needed.")
         with reading(path), zipfile.ZipFile(path) as archive, archive.open(self._member) as file:
             self.shape, self._by_columns, self.dtype = _read_header(file)
+            stored = archive.getinfo(self._member).file_size - file.tell()
+            due = prod(self.shape) * self.dtype.itemsize
+            if stored != due:
+                raise ValueError(f"{stored} bytes of data are stored where {due} are due")
 
     def blocks(self):
         """Yield arrays of consecutive rows."""
@@ -100,11 +104,13 @@ class NpzArray:
 
     def row_name(self, row):
         """Return where a row is, for an error."""
-        return f"row {row} of {self.name}"
+        return f"{self.path}, row {row},"
 
 
 class NpyFolder:
     """Sequences of any length, one npy file of shape (steps, features) per row.
+
+    Its shape is that of sequences as long as the first one.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ _PARAMETERS = """path : str or path-like
         An HDF5 file, or a folder of npy or npz files. The layout is told by the contents, see the
         :ref:`User Guide <datasets_layouts>`.
     n_steps : int, default=None
-        Number of steps, about one second each, that sequences are cut or padded to; the poster's
+        Number of steps, about one second each, that sequences are cut or padded to; published
         sequential methods take 10. None: the mean over all steps.
     pad : {"zero", "nan"}, default="zero"
         Value of padded steps, if `n_steps` is set: zero as the authors have it, for any method; or

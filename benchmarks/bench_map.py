@@ -3,9 +3,6 @@
 The peers are scikit-learn, one query at a time, torchmetrics and pytorch-metric-learning. How long
 np.sort takes, and so the limit, differs by a factor of 7 between processors; where NumPy's AVX-512
 sort is the slow one, ``NPY_DISABLE_CPU_FEATURES="AVX512_ICL X86_V4"`` shows the other.
-
-On AMD Zen 4 processors NumPy's AVX-512 sort runs at a third of the speed of its AVX2 sort; there,
-set ``NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL"`` for the run.
 """
 
 from functools import partial

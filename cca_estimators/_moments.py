@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import blas
+from scipy.sparse import csr_array
+
+_FEW_CLASSES = 64
 
 
 class Moments(NamedTuple):
@@ -169,9 +172,8 @@ class ClassScatter:
         weights = None if self._row_weights is None else self._row_weights[codes]
         block = self.scatter.update(rows, weights)
         self._reference = block.mean if self._reference is None else self._reference
-        members = codes == np.arange(len(self._counts))[:, None]
-        counts = members.sum(axis=1, keepdims=True)
-        sums = (members.astype(rows.dtype) @ block.rows) / self._scales
+        counts = np.bincount(codes, minlength=len(self._counts))[:, None]
+        sums = _class_sums(block.rows, codes, len(counts)) / self._scales
         self._sums += sums + counts * (block.mean - block.offset - self._reference)
         self._counts += counts
         return block
@@ -298,6 +300,16 @@ def _centred(rows, weights):
     rows -= rest.astype(rows.dtype)
     rows *= np.sqrt(weights).astype(rows.dtype)[:, None]
     return Block(rows, float(weight), first + rest, np.zeros_like(rest))
+
+
+def _class_sums(rows, codes, n_classes):
+    """Sum the rows of each class, shape (n_classes, n_features)."""
+    starts = np.arange(len(codes) + 1)
+    ones = np.ones(len(codes), rows.dtype)
+    members = csr_array((ones, codes, starts), shape=(len(codes), n_classes)).T
+    if n_classes <= _FEW_CLASSES:  # many rows per class: BLAS loses fewer digits of float32
+        members = members.toarray()
+    return members @ rows
 
 
 def _add_outer(matrix, scale, u, v):

@@ -192,6 +192,20 @@ def test_pair_weight_mixes_true_pairs_with_class_pairs(data, pair_weight):
     np.testing.assert_allclose(moments.xy, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("n_classes", [2, 64, 65, 2000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_class_means_are_exact_for_few_and_many_classes(n_classes, dtype):
+    rng = np.random.default_rng(4)
+    codes = rng.permutation(np.arange(6000) ** 2 % n_classes)
+    _, codes = np.unique(codes, return_inverse=True)
+    x = (rng.standard_normal((6000, 3)) + 0.6).astype(dtype)
+    counts = np.bincount(codes)
+    side = gathered(x, codes, counts / 6000, [2500, 3500])
+    expected = [x[codes == c].mean(axis=0, dtype=np.float64) for c in range(len(counts))]
+    tolerance = 2e-6 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(side.class_means, expected, rtol=0, atol=tolerance)
+
+
 def test_scatters_of_single_classes_merge_to_the_same(data):
     x, _, codes = data
     counts = np.bincount(codes)

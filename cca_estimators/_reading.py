@@ -8,7 +8,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils import gen_batches
 
-from cca_estimators.views import n_rows
+from cca_estimators.views import check_name, n_rows
 
 ARRAY_NAMES = ("first", "second")
 _BLOCK_BYTES = 2**25
@@ -41,6 +41,8 @@ def named_views(X, known=None):
         Names that X may hold, one or both; None: X must hold exactly two views.
     """
     names = list(X)
+    for name in names:
+        check_name(name)
     if known is None and len(names) != 2:
         raise ValueError(f"X holds {len(names)} views {names}; exactly two are needed.")
     if known is not None and not (names and set(names) <= set(known)):
@@ -79,7 +81,9 @@ def blocks(views):
     less.
     """
     budget = min(_BLOCK_BYTES, get_config()["working_memory"] * 2**20)
-    row_bytes = sum(prod(rows.shape[1:]) * rows.dtype.itemsize for rows in views.values())
+    row_bytes = sum(
+        prod(rows.shape[1:]) * _float_of(rows.dtype).itemsize for rows in views.values()
+    )
     size = max(1, int(budget / row_bytes))
     for taken in gen_batches(next(iter(views.values())).shape[0], size):
         yield taken, [_flat_block(rows, taken, name) for name, rows in views.items()]
@@ -87,11 +91,14 @@ def blocks(views):
 
 def _flat_block(rows, taken, name):
     block = np.asarray(rows[taken])
-    block = block.reshape(len(block), -1)
-    if block.dtype not in _FLOATS:
-        block = block.astype(np.float64)
+    block = block.reshape(len(block), -1).astype(_float_of(block.dtype), copy=False)
     check_finite(block, name, taken.start)
     return block
+
+
+def _float_of(dtype):
+    """Return the dtype that a block is read in: its own if BLAS has it, else float64."""
+    return dtype if dtype in _FLOATS else np.dtype(np.float64)
 
 
 def check_finite(block, name, start=0):
@@ -114,11 +121,25 @@ def _as_rows(rows, name):
     if issparse(rows):
         raise TypeError(f"View {name!r} is sparse, which is not supported: pass its toarray().")
     if hasattr(rows, "detach"):
-        rows = rows.detach().cpu().numpy()
+        rows = _of_tensor(rows)
     elif not (isinstance(rows, np.ndarray) or hasattr(rows, "chunks")):  # files stay files
-        rows = np.asarray(rows)
+        rows = _of_array_like(rows, name)
     _check_shape(rows, name)
     return _check_dtype(rows, name)
+
+
+def _of_tensor(rows):
+    rows = rows.detach().cpu()
+    return (rows.float() if str(rows.dtype) == "torch.bfloat16" else rows).numpy()
+
+
+def _of_array_like(rows, name):
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        raise ValueError(
+            f"View {name!r} is no array: {error} All rows must have the same number of features."
+        ) from error
 
 
 def _check_shape(rows, name):

@@ -1,4 +1,4 @@
-"""Two aligned views of the same samples, and transformers that act on each of them."""
+"""The container of aligned views of the same samples."""
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Views(dict):
     ------
     ValueError
         If the views do not have the same number of rows.
+    TypeError
+        If a name is not a string.
 
     Examples
     --------
@@ -40,10 +42,10 @@ class Views(dict):
 
     def __init__(self, *args, **kwargs):
         super().__init__()
-        for name, rows in dict(*args, **kwargs).items():
-            self[name] = rows
+        self.update(*args, **kwargs)
 
     def __setitem__(self, name, rows):
+        check_name(name)
         rows = np.asarray(rows) if isinstance(rows, (list, tuple)) else rows
         others = [other for other in self if other != name]
         if others and n_rows(rows) != n_rows(super().__getitem__(others[0])):
@@ -73,9 +75,23 @@ class Views(dict):
         """Number of rows as a one-tuple, the shape scikit-learn splits along."""
         return (len(self),)
 
+    def update(self, *args, **kwargs):
+        """Set several views, as `dict.update` does."""
+        for name, rows in dict(*args, **kwargs).items():
+            self[name] = rows
+
     def copy(self):
         """Return a shallow copy."""
         return Views(self)
+
+
+def check_name(name):
+    """Raise TypeError unless the name of a view is a string, which no row index is."""
+    if not isinstance(name, str):
+        raise TypeError(
+            f"A view is named {name!r}, of type {type(name).__name__}; names of views are strings, "
+            "such as 'audio'."
+        )
 
 
 def n_rows(rows):

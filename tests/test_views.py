@@ -75,6 +75,19 @@ def test_lists_become_arrays():
     assert Views(a=[[1, 2], [3, 4]], b=[[1], [2]])["a"].shape == (2, 2)
 
 
+@pytest.mark.parametrize("name", [0, None, ("audio", 0)])
+def test_names_are_strings(views, name):
+    with pytest.raises(TypeError, match=r"named .* of type \w+; names of views are strings"):
+        Views({name: np.ones((6, 2))})
+
+
+def test_update_keeps_the_rows_aligned(views):
+    views.update({"audio": [[1], [2], [3], [4], [5], [6]]})
+    assert views["audio"].shape == (6, 1)
+    with pytest.raises(ValueError, match="view 'audio' has 5 rows, view 'visual' has 6"):
+        views.update(audio=np.ones((5, 2)))
+
+
 def test_views_that_do_not_align_are_refused(views):
     with pytest.raises(ValueError, match="view 'visual' has 5 rows, view 'audio' has 6"):
         Views(audio=np.ones((6, 2)), visual=np.ones((5, 2)))

@@ -1,6 +1,9 @@
 """Preprocessing of each view by a transformer of scikit-learn."""
 
+from contextlib import contextmanager
+
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone
 
 from cca_estimators._base import ViewsTransformer
@@ -28,7 +31,8 @@ class PerView(ViewsTransformer):
         The views are then named "first" and "second".
     **by_view : transformer or None
         Transformers by view name. They and their parameters are reached by `set_params` and grid
-        search under their names, such as ``perview__visual__n_components``.
+        search under their names, such as ``perview__visual__n_components``. A name may not begin
+        or end in an underscore, hold two of them in a row, or be that of a method.
 
     Attributes
     ----------
@@ -40,6 +44,11 @@ class PerView(ViewsTransformer):
         Number of features seen in `fit`, of a step where a view is a sequence.
     feature_names_in_ : ndarray of str
         Names of the columns, if X was one DataFrame.
+
+    Raises
+    ------
+    TypeError
+        If a transformer is given for a view whose name PerView cannot take.
 
     Examples
     --------
@@ -60,6 +69,7 @@ class PerView(ViewsTransformer):
         self.transformer = transformer
         self.view_split = view_split
         for name, own in by_view.items():
+            _check_free(name)
             setattr(self, name, own)
 
     @property
@@ -103,27 +113,36 @@ class PerView(ViewsTransformer):
             )
         self.transformers_, self._n_out_ = {}, {}
         for name, rows in views.items():
-            self.transformers_[name] = self._fitted(name, rows, y)
-            self._n_out_[name] = self._transform_view(name, rows[:1]).shape[-1]
+            steps, real = _steps(rows)
+            repeated = y if y is None or rows.ndim == 2 else np.repeat(y, rows.shape[1])[real]
+            self.transformers_[name] = self._fitted(name, steps[real], repeated)
+            self._n_out_[name] = self._applied(name, steps[real][:1]).shape[1]
 
-    def _fitted(self, name, rows, y):
+    def _fitted(self, name, steps, y):
         transformer = self._by_view.get(name, self.transformer)
         if transformer is None or transformer == "passthrough":
             return None
-        steps, real = _steps(rows)
-        if y is not None and rows.ndim == 3:
-            y = np.repeat(y, rows.shape[1])[real]
-        return clone(transformer).fit(steps[real], y)
+        with _naming(name):
+            return clone(transformer).fit(steps, y)
+
+    def _applied(self, name, steps):
+        if self.transformers_[name] is None:
+            return steps
+        with _naming(name):
+            output = self.transformers_[name].transform(steps)
+        return output.toarray() if issparse(output) else np.asarray(output)
 
     def _transform_view(self, name, rows):
-        transformer, (steps, real) = self.transformers_[name], _steps(rows)
-        if transformer is None:
-            return np.asarray(rows)
-        output = np.asarray(transformer.transform(steps[real]))
-        if rows.ndim == 2:
-            return output
-        padded = np.full((len(steps), output.shape[1]), np.nan, output.dtype)
-        padded[real] = output
+        if self.transformers_[name] is None or rows.ndim == 2:
+            return self._applied(name, np.asarray(rows))
+        steps, real = _steps(rows)
+        if real.all():
+            return self._applied(name, steps).reshape(*rows.shape[:-1], -1)
+        padded = np.full((len(steps), self._n_out_[name]), np.nan, steps.dtype)
+        if real.any():
+            output = self._applied(name, steps[real])
+            padded = padded.astype(np.result_type(padded, output))
+            padded[real] = output
         return padded.reshape(*rows.shape[:-1], -1)
 
     def _width(self, rows):
@@ -136,6 +155,24 @@ class PerView(ViewsTransformer):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _check_free(name):
+    """Raise TypeError if an attribute by the name of a view would be one that PerView has."""
+    if name.startswith("_") or name.endswith("_") or "__" in name or hasattr(PerView, name):
+        raise TypeError(
+            f"PerView cannot take a transformer for a view of the name {name!r}: such attributes "
+            "are its own. Rename the view."
+        )
+
+
+@contextmanager
+def _naming(name):
+    """Name the view in what its transformer raises."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"View {name!r}: {error}") from error
 
 
 def _steps(rows):

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
 from cca_estimators import CCA, PerView, Views
 from cca_estimators.datasets import make_views
@@ -51,6 +51,53 @@ def test_padded_steps_are_left_out_and_stay(data):
     real = ~np.isnan(padded["audio"]).all(axis=2)
     assert np.isnan(scaled[~real]).all()
     np.testing.assert_allclose(scaled[real], PCA(2).fit_transform(padded["audio"][real]))
+
+
+@pytest.mark.parametrize("transformer", [StandardScaler(), PCA(2), None])
+def test_a_row_of_padding_alone_stays_padding(data, transformer):
+    X, _ = data
+    padded = Views(X, audio=X["audio"].copy())
+    padded["audio"][[0, 5]] = np.nan
+    fitted = PerView(audio=transformer).fit(padded)
+    whole = fitted.transform(padded)["audio"]
+    for row in (0, 5, 6):
+        alone = fitted.transform({"audio": padded["audio"][[row]]})["audio"]
+        np.testing.assert_allclose(alone, whole[[row]])
+    assert np.isnan(whole[[0, 5]]).all()
+
+
+def test_sequences_of_integers(data):
+    X, _ = data
+    whole = Views(X, audio=(10 * X["audio"]).astype(np.int16))
+    scaled = PerView(StandardScaler()).fit_transform(whole)["audio"]
+    np.testing.assert_allclose(scaled.mean(axis=(0, 1)), 0, atol=1e-12)
+
+
+def test_sparse_output_becomes_dense(data):
+    X, _ = data
+    levels = Views(X, visual=(X["visual"] > 0).astype(int))
+    encoded = PerView(visual=OneHotEncoder()).fit(levels)
+    expected = OneHotEncoder(sparse_output=False).fit_transform(levels["visual"])
+    np.testing.assert_array_equal(encoded.transform(levels)["visual"], expected)
+
+
+def test_errors_of_transformers_name_the_view(data):
+    X, _ = data
+    with pytest.raises(ValueError, match="View 'visual': n_components=50 must be between 0 and"):
+        PerView(visual=PCA(50)).fit(X)
+    broken = Views(X, audio=np.full((80, 4, 8), np.inf))
+    fitted = PerView(StandardScaler()).fit(X)
+    with pytest.raises(ValueError, match="View 'audio': Input X contains infinity"):
+        fitted.transform(broken)
+
+
+@pytest.mark.parametrize("name", ["audio_", "_audio", "au__dio", "fit", "transform", "set_params"])
+def test_names_that_the_transformer_has_itself(data, name):
+    X, _ = data
+    views = {name: X["audio"], "visual": X["visual"]}
+    assert PerView(StandardScaler()).fit_transform(views)[name].shape == (80, 4, 8)
+    with pytest.raises(TypeError, match=f"a view of the name '{name}'.* Rename the view"):
+        PerView(**{name: PCA(2)})
 
 
 def test_one_transformer_per_view_others_pass_through(data):

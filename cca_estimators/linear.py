@@ -46,6 +46,9 @@ class LinearEmbedding(CrossModalEstimator):
     def partial_fit(self, X, y=None):
         """Add rows to those seen so far: the result is that of a single fit on all of them.
 
+        The sizes and the order of the blocks do not matter, but for rounding: below 1e-8 in
+        float64, and the last digits of float32 where rows come in it.
+
         The moments that this needs are kept in the estimator, which `fit` does not do: begin with
         `partial_fit`. Until two rows (and two classes, where labels are used) have been seen, the
         estimator is not fitted.
@@ -70,7 +73,8 @@ class LinearEmbedding(CrossModalEstimator):
         Warns
         -----
         UserWarning
-            If the estimator was fitted by `fit`, which is then forgotten.
+            If the estimator was fitted by `fit`, which is then forgotten; if the rows so far
+            determine fewer than `n_components` directions.
         """
         first = not hasattr(self, "scatter_")
         if first and hasattr(self, "weights_"):
@@ -102,16 +106,15 @@ class LinearEmbedding(CrossModalEstimator):
     def _gathered_moments(self):
         """Return the moments of `scatter_`, or None if it does not hold enough rows."""
 
-    def _most_components(self):
+    def _most_components(self, moments):
         """Return a bound on the number of components beside the ranks of the views, or None."""
 
     def _solve(self, moments):
         names = self.view_names_in_
         self._check_varies(moments)
         self.reg_ = ridges(self.reg, names, moments)
-        solution = solve(
-            moments, self.n_components, tuple(self.reg_.values()), self._most_components()
-        )
+        most = self._most_components(moments)
+        solution = solve(moments, self.n_components, tuple(self.reg_.values()), most)
         self.weights_ = dict(zip(names, solution.weights, strict=True))
         self.means_ = dict(zip(names, moments.means, strict=True))
         self.correlations_ = solution.correlations
@@ -119,10 +122,17 @@ class LinearEmbedding(CrossModalEstimator):
 
     def _check_varies(self, moments):
         for name, covariance in zip(self.view_names_in_, (moments.xx, moments.yy), strict=True):
-            if not covariance.diagonal().any():
+            variances = covariance.diagonal()
+            if not np.isfinite(variances).all():
                 raise ValueError(
-                    f"View {name!r} does not vary over the {moments.n_rows[0]:.0f} rows: there is "
-                    "nothing to correlate. Check how its features were made."
+                    f"View {name!r} has values so large that their squares overflow, such as those "
+                    f"of feature {np.isfinite(variances).argmin()}. Scale it first, for example "
+                    "by PerView(StandardScaler())."
+                )
+            if not variances.any():
+                raise ValueError(
+                    f"View {name!r} does not vary: there is nothing to correlate. Check how its "
+                    "features were made."
                 )
 
     def _transform_view(self, name, rows):
@@ -227,8 +237,9 @@ class CCA(LinearEmbedding):
             new.merge(scatter)
         return new
 
-    def _most_components(self):
-        return _DEFAULT_COMPONENTS if self.n_components is None else None
+    def _most_components(self, moments):
+        rank = round(moments.n_rows[0]) - 1
+        return min(rank, _DEFAULT_COMPONENTS) if self.n_components is None else rank
 
     def _gathered_moments(self):
         return paired_moments(self.scatter_) if self.scatter_.x.weight >= 2 else None
@@ -361,7 +372,7 @@ class CCCA(LinearEmbedding):
                 new[labels[code]].update(*(block[codes[taken] == code] for block in blocks))
         for label, older in (scatter or {}).items():
             new.setdefault(label, PairedScatter()).merge(older)
-        self.classes_ = np.unique(list(new))
+        self.classes_ = _sorted_labels(new)
         return new
 
     def _gathered_moments(self):
@@ -377,9 +388,21 @@ class CCCA(LinearEmbedding):
             cross.merge(scatter.cross, weight)
         return cluster_moments(x, y, pair_weights, cross, self.pair_weight)
 
-    def _most_components(self):
+    def _most_components(self, moments):
         pairs_add_rank = self.pair_weight and self.n_components is not None
         return None if pairs_add_rank else len(self.classes_) - 1
+
+
+def _sorted_labels(labels):
+    """Return labels as a sorted array, unless NumPy has no type that holds all of them."""
+    together = np.unique(list(labels))
+    if set(together.tolist()) != set(labels):
+        types = sorted({type(label).__name__ for label in labels})
+        raise ValueError(
+            f"y holds labels of other types than before: {' and '.join(types)} together. Use one "
+            "type of label in all calls of partial_fit."
+        )
+    return together
 
 
 def ridges(reg, names, moments):
@@ -404,8 +427,9 @@ def ridges(reg, names, moments):
     for name, covariance, rows in zip(names, (moments.xx, moments.yy), moments.n_rows, strict=True):
         value = by_view[name]
         chosen[name] = float(shrinkage_ridge(covariance, rows)) if value == "auto" else value
-        if not (isinstance(chosen[name], Real) and chosen[name] >= 0):
+        if not (isinstance(chosen[name], Real) and 0 <= chosen[name] < np.inf):
             raise ValueError(
-                f"reg of view {name!r} is {value!r}; a ridge of at least 0, or 'auto', is needed."
+                f"reg of view {name!r} is {value!r}; a finite ridge of at least 0, or 'auto', is "
+                "needed."
             )
     return chosen

@@ -137,6 +137,7 @@ def test_blocks_do_not_matter(data, method, dtype, monkeypatch):
     ids=["CCA", "CCCA", "pair_weight", "balanced"],
 )
 @pytest.mark.parametrize("sizes", [[300], [1, 1, 298], [50, 200, 50], [10] * 30])
+@pytest.mark.filterwarnings("ignore:n_components=3 is above the 1 pairs")
 def test_partial_fit_equals_fit(data, method, sizes):
     X, y = data
     X = Views({name: rows + 1e3 for name, rows in X.items()})
@@ -151,6 +152,35 @@ def test_partial_fit_equals_fit(data, method, sizes):
     for name in X:
         np.testing.assert_allclose(gradual.weights_[name], expected.weights_[name], atol=1e-8)
         np.testing.assert_allclose(gradual.means_[name], expected.means_[name], atol=1e-8)
+
+
+@both
+def test_partial_fit_on_float32_equals_fit_to_its_digits(data, method):
+    X, y = data
+    X = Views({name: rows.astype(np.float32) for name, rows in X.items()})
+    expected, gradual = method(3).fit(X, y), method(3)
+    for rows in np.split(np.arange(300), [40, 100, 220]):
+        gradual.partial_fit(X[rows], y[rows])
+    np.testing.assert_allclose(gradual.correlations_, expected.correlations_, atol=1e-6)
+    assert gradual.transform(X)["audio"].dtype == np.float32
+
+
+@both
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 5e-4)])
+def test_means_of_ten_thousand_deviations_change_nothing(data, method, dtype, tolerance):
+    X, y = data
+    far = Views({name: (rows + 1e4 * rows.std(axis=0)).astype(dtype) for name, rows in X.items()})
+    near, far = method(3).fit(X, y), method(3).fit(far, y)
+    np.testing.assert_allclose(far.correlations_, near.correlations_, atol=tolerance)
+
+
+def test_labels_of_another_type_are_refused_by_partial_fit(data):
+    X, y = data
+    gradual = CCCA().partial_fit(X[:100], y[:100])
+    before = gradual.correlations_
+    with pytest.raises(ValueError, match="labels of other types than before: int and str"):
+        gradual.partial_fit(X[100:], np.array(["a", "b", "c", "d"])[y[100:]])
+    assert gradual.correlations_ is before
 
 
 def test_partial_fit_on_one_row_is_not_yet_fitted(data):
@@ -216,6 +246,35 @@ def test_many_features_and_few_rows():
         assert method.fit(X[train], y[train]).score(X[test], y[test]) > 0.8
 
 
+@pytest.mark.parametrize("reg", [0.0, 0.5, "auto"])
+def test_rows_bound_the_components(reg):
+    rng = np.random.default_rng(0)
+    X = Views(audio=rng.standard_normal((8, 30)), visual=rng.standard_normal((8, 20)))
+    assert CCA(reg=reg).fit(X).n_components_ == 7
+    with pytest.warns(UserWarning, match="n_components=8 is above the 7 pairs"):
+        assert CCA(8, reg=reg).fit(X).n_components_ == 7
+
+
+@pytest.mark.filterwarnings("ignore:The number of unique classes")
+def test_ccca_with_one_row_per_class_is_cca(data):
+    X, _ = data
+    rows = np.arange(300)
+    ours, paired = CCCA(5, reg=0.1).fit(X, rows), CCA(5, reg=0.1).fit(X)
+    np.testing.assert_allclose(ours.correlations_, paired.correlations_, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_overflow_is_named(data, dtype):
+    X, _ = data
+    huge = Views(X, visual=X["visual"].astype(dtype))
+    huge["visual"][:, 4] *= np.finfo(dtype).max ** 0.6
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match="View 'visual' has values so large .* of feature 4. Scale"),
+    ):
+        CCA(2).fit(huge)
+
+
 def refused(change, **options):
     """Return what is raised by fit on good input with one change."""
     X, y = make_views(40, 3, (8, 9), shared_rank=2, random_state=0)
@@ -237,6 +296,9 @@ def with_labels(make):
     ("change", "parts"),
     [
         (with_view("text", np.ones((40, 2))), ["3 views", "'text'", "exactly two"]),
+        (lambda X, y: (dict(enumerate(X.values())), y), ["named 0", "of type int", "strings"]),
+        (with_view("audio", [[1, 2]] * 39 + [[3]]), ["'audio'", "same number of features"]),
+        (with_view("audio", np.full((40, 2), 0.1)), ["'audio'", "does not vary"]),
         (lambda X, y: ({"audio": X["audio"]}, y), ["1 views", "exactly two"]),
         (lambda X, y: (list(X.values()), y), ["list of two arrays", "Views(audio=X[0]"]),
         (lambda X, y: (tuple(X.values()), y), ["tuple of two arrays"]),
@@ -274,6 +336,8 @@ def test_sparse_views_are_refused():
         ({"reg": "ridge"}, "The 'reg' parameter of CCCA must be"),
         ({"reg": {"audio": 0.1}}, "reg names the views ['audio']; the views of X are"),
         ({"reg": {"audio": -1, "visual": 0}}, "reg of view 'audio' is -1"),
+        ({"reg": {"audio": 0, "visual": np.inf}}, "reg of view 'visual' is inf; a finite ridge"),
+        ({"reg": {"audio": np.nan, "visual": 0}}, "reg of view 'audio' is nan"),
         ({"n_components": 0}, "The 'n_components' parameter of CCCA must be"),
         ({"pair_weight": 1.5}, "The 'pair_weight' parameter of CCCA must be"),
         ({"class_weight": "uniform"}, "The 'class_weight' parameter of CCCA must be"),

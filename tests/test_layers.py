@@ -30,9 +30,14 @@ def imports(path):
 @pytest.mark.parametrize("module", RANKS)
 def test_a_layer_imports_lower_layers_only(module):
     for name in imports(PACKAGE / f"{module}.py"):
-        part = name.removeprefix("cca_estimators.").split(".")[0]
-        if name.startswith("cca_estimators.") and part in RANKS:
-            assert RANKS[part] <= RANKS[module], f"{module} imports {part}"
+        if name.startswith("cca_estimators."):
+            part = name.split(".")[1]
+            assert RANKS.get(part, len(LAYERS)) <= RANKS[module], f"{module} imports {part}"
+
+
+def test_every_module_has_a_layer():
+    modules = {path.stem for path in PACKAGE.glob("*.py")}
+    assert modules - {"__init__", "_version"} == set(RANKS)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,9 @@ def _as_rows(rows, name):
     """Return one view as it is if it is an array or an h5py dataset, else as an array."""
     if issparse(rows):
         raise TypeError(f"View {name!r} is sparse, which is not supported: pass its toarray().")
-    if hasattr(rows, "detach"):
+    if hasattr(rows, "iloc"):  # a DataFrame, whatever its columns are called
+        rows = np.asarray(rows)
+    elif hasattr(rows, "detach"):
         rows = _of_tensor(rows)
     elif not (isinstance(rows, np.ndarray) or hasattr(rows, "chunks")):  # files stay files
         rows = _of_array_like(rows, name)

@@ -34,7 +34,8 @@ def name_of(value):
 
 
 @parametrize_with_checks(checked())
-def test_scikit_learn_checks(estimator, check):
+def test_scikit_learn_checks(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it, its array API check skips itself
     check(estimator)
 
 
@@ -110,6 +111,17 @@ def test_one_array_gives_the_same_as_two_views(estimator, data):
     assert together.view_names_in_ == ["first", "second"]
 
 
+@each_embedding
+def test_one_array_in_any_container(estimator, data, tmp_path):
+    X, y = data
+    rows = np.hstack([view.reshape(60, -1) for view in X.values()])
+    fitted = clone(estimator).fit(rows, y)
+    expected = fitted.transform(rows)
+    for form, views in containers({"both": rows}, tmp_path):
+        if not form.endswith("Views"):
+            np.testing.assert_allclose(fitted.transform(views["both"]), expected, rtol=1e-6)
+
+
 @each
 def test_a_view_alone_gives_its_part_of_both(estimator, data):
     X, y = data
@@ -162,6 +174,11 @@ def test_failed_fit_changes_nothing(estimator, data):
     before, attributes = transformed(fitted, X), set(vars(fitted))
     with pytest.raises(ValueError, match="visual|infinity"):
         fitted.fit(broken, y)
+    if is_supervised(estimator):
+        with pytest.raises(ValueError, match="requires y to be passed"):
+            fitted.fit(X)
+        with pytest.raises(ValueError, match="one class only"):
+            fitted.fit(X, np.zeros(60))
     assert_same(transformed(fitted, X), before)
     assert set(vars(fitted)) == attributes
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.cross_decomposition import CCA as ReferenceCCA
 from sklearn.exceptions import NotFittedError
@@ -352,6 +353,7 @@ def test_bad_parameters_are_named(options, message):
     [
         (lambda X: {"text": X["audio"]}, ["['text']", "['audio', 'visual']"]),
         (lambda X: {}, ["[]", "known from fit"]),
+        (lambda X: {**X, "text": X["audio"]}, ["'text'", "['audio', 'visual']"]),
         (lambda X: {"audio": X["audio"][:, :5]}, ["'audio' has 5 features", "fitted with 9"]),
         (lambda X: {**X, "audio": X["audio"][:7]}, ["do not align"]),
         (lambda X: {"audio": X["audio"][:0]}, ["0 row(s)"]),
@@ -372,6 +374,31 @@ def test_view_split(data):
     assert CCA(2).fit(stacked).weights_["first"].shape == (10, 2)
     with pytest.raises(ValueError, match="view_split=20 leaves no column .* between 1 and 19"):
         CCA(view_split=20).fit(stacked)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        lambda y: y.astype(np.float64),
+        lambda y: y.astype(np.int8),
+        lambda y: pd.Series(y, index=np.arange(300) + 7),
+        lambda y: pd.Categorical.from_codes(y, ["a", "b", "c", "d"]),
+        lambda y: np.array(["a", "b", "c", "d"], dtype=object)[y],
+    ],
+    ids=["list", "float", "int8", "Series", "Categorical", "object"],
+)
+def test_labels_in_any_container(data, make):
+    X, y = data
+    expected = CCCA().fit(X, y).correlations_
+    np.testing.assert_allclose(CCCA().fit(X, make(y)).correlations_, expected)
+    assert CCCA().fit(X, y > 1).classes_.tolist() == [False, True]
+
+
+def test_cca_ignores_labels(data):
+    X, _ = data
+    for y in (np.full(300, np.nan), np.ones((7, 2)), "none"):
+        np.testing.assert_array_equal(CCA().fit(X, y).correlations_, CCA().fit(X).correlations_)
 
 
 def test_classes_with_one_member_are_allowed(data):

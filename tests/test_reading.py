@@ -116,6 +116,13 @@ def test_data_frames_of_mixed_types():
             _reading.named_views({"a": frame.assign(other=column)}, known=["a"])
 
 
+@pytest.mark.parametrize("column", ["chunks", "detach", "dtype"])
+def test_data_frames_with_any_column_names(column):
+    frame = pd.DataFrame({column: np.arange(3.0), "other": np.ones(3)})
+    read = _reading.named_views(Views(a=frame)[1:], known=["a"])
+    np.testing.assert_array_equal(read["a"], [[1, 1], [2, 1]])
+
+
 @pytest.mark.parametrize(("view_split", "widths"), [(None, (2, 3)), (1, (1, 4)), (4, (4, 1))])
 def test_one_array_is_two_views(view_split, widths):
     X = np.arange(10.0).reshape(2, 5)

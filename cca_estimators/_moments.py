@@ -11,8 +11,6 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.sparse import csr_array
 
-_FEW_CLASSES = 64
-
 
 class Moments(NamedTuple):
     """Means and covariances of two views, ready for the solver.
@@ -306,10 +304,7 @@ def _class_sums(rows, codes, n_classes):
     """Sum the rows of each class, shape (n_classes, n_features)."""
     starts = np.arange(len(codes) + 1)
     ones = np.ones(len(codes), rows.dtype)
-    members = csr_array((ones, codes, starts), shape=(len(codes), n_classes)).T
-    if n_classes <= _FEW_CLASSES:  # many rows per class: BLAS loses fewer digits of float32
-        members = members.toarray()
-    return members @ rows
+    return csr_array((ones, codes, starts), shape=(len(codes), n_classes)).T @ rows
 
 
 def _add_outer(matrix, scale, u, v):

@@ -264,6 +264,29 @@ def test_ccca_with_one_row_per_class_is_cca(data):
     np.testing.assert_allclose(ours.correlations_, paired.correlations_, atol=1e-12)
 
 
+@both
+@pytest.mark.parametrize("constant", [0.0, 0.1, 3.3, -1e6 / 3])
+def test_constant_features_get_no_weight(data, method, constant, monkeypatch):
+    X, y = data
+    monkeypatch.setattr(_reading, "_BLOCK_BYTES", 5000)
+    column = np.full((300, 1), constant)
+    wider = Views({name: np.hstack([column, rows]) for name, rows in X.items()})
+    plain, fitted = (method(3, reg=0.0).fit(views, y) for views in (X, wider))
+    np.testing.assert_allclose(fitted.correlations_, plain.correlations_, atol=1e-10)
+    for weights in fitted.weights_.values():
+        np.testing.assert_array_equal(weights[0], 0)
+
+
+def test_fit_forgets_what_partial_fit_gathered(data):
+    X, y = data
+    again = CCA(2).partial_fit(X[:200]).fit(X[200:])
+    with pytest.warns(UserWarning, match="fitted by fit"):
+        again.partial_fit(X[:50])
+    np.testing.assert_allclose(again.correlations_, CCA(2).fit(X[:50]).correlations_)
+    frame = pd.DataFrame(flat(X), columns=[f"f{i}" for i in range(20)])
+    assert not hasattr(CCA(2).fit(frame).fit(X), "feature_names_in_")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_overflow_is_named(data, dtype):
     X, _ = data

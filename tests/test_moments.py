@@ -192,7 +192,7 @@ def test_pair_weight_mixes_true_pairs_with_class_pairs(data, pair_weight):
     np.testing.assert_allclose(moments.xy, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_classes", [2, 64, 65, 2000])
+@pytest.mark.parametrize("n_classes", [2, 30, 2000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_class_means_are_exact_for_few_and_many_classes(n_classes, dtype):
     rng = np.random.default_rng(4)

@@ -59,6 +59,27 @@ def test_correlations_are_exact_on_hard_data(data, case):
     np.testing.assert_allclose(solution.correlations, true_correlations(*data), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-5)])
+@pytest.mark.parametrize("seed", range(5))
+def test_dependent_columns_add_no_directions(dtype, tolerance, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((400, 4))
+    y = x @ rng.standard_normal((4, 20)) + rng.standard_normal((400, 20))
+    for mixing in (np.hstack([np.eye(4), np.eye(4)]), rng.standard_normal((4, 15))):
+        correlations = solve(moments_of((x @ mixing).astype(dtype), y.astype(dtype))).correlations
+        np.testing.assert_allclose(correlations, true_correlations(x, y), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_columns_dependent_up_to_rounding_do_no_harm(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((400, 7))
+    y = x @ rng.standard_normal((7, 15)) + rng.standard_normal((400, 15))
+    nearly = x @ rng.standard_normal((7, 5)) + 1e-7 * rng.standard_normal((400, 5))
+    correlations = solve(moments_of(np.hstack([x, nearly]), y)).correlations
+    np.testing.assert_allclose(correlations, true_correlations(x, y), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("ridges", [(0.0, 0.0), (0.3, 1.5)])
 def test_variates_are_orthonormal_and_correlate_as_told(data, ridges):
     moments = moments_of(*data)

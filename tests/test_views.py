@@ -34,6 +34,7 @@ def test_views_are_a_dict_by_name(views):
         ([4, 0, 4], [4, 0, 4]),
         (np.array([True, False] * 3), [0, 2, 4]),
         (-1, [5]),
+        ([-1, 0, -6], [5, 0, 0]),
         (np.int64(2), [2]),
         ((np.array([3, 1]), Ellipsis), [3, 1]),
     ],

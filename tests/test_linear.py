@@ -194,15 +194,19 @@ def test_partial_fit_on_one_row_is_not_yet_fitted(data):
     assert CCCA(2).partial_fit(X, labels).classes_.tolist() == ["a", "b", "c", "d"]
 
 
-def test_failed_partial_fit_loses_nothing(data):
+@both
+def test_failed_partial_fit_loses_nothing(data, method):
     X, y = data
-    gradual = CCCA().partial_fit(X[:150], y[:150])
+    gradual = method(3).partial_fit(X[:150], y[:150])
+    huge = Views({name: 1e200 * rows for name, rows in X.items()})
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="squares overflow"):
+        gradual.partial_fit(huge, y)
     broken = Views({name: rows.copy() for name, rows in X[150:].items()})
     broken["visual"][-1, -1] = np.nan
     with pytest.raises(ValueError, match="View 'visual' contains NaN .* in row 149, feature 10"):
         gradual.partial_fit(broken, y[150:])
     gradual.partial_fit(X[150:], y[150:])
-    np.testing.assert_allclose(gradual.correlations_, CCCA().fit(X, y).correlations_, atol=1e-10)
+    np.testing.assert_allclose(gradual.correlations_, method(3).fit(X, y).correlations_, atol=1e-10)
 
 
 def test_partial_fit_after_fit_begins_anew_and_says_so(data):

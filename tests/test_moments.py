@@ -219,3 +219,12 @@ def test_scatters_of_single_classes_merge_to_the_same(data):
     np.testing.assert_allclose(merged.scatter.matrix, direct.scatter.matrix, rtol=1e-12)
     np.testing.assert_allclose(merged.class_means, direct.class_means, rtol=1e-12)
     assert merged.scatter.n_rows == pytest.approx(direct.scatter.n_rows)
+
+
+def test_merged_scatters_keep_the_coarser_precision(data):
+    x, _, _ = data
+    single, double = Scatter(), Scatter()
+    single.update(x.astype(np.float32))
+    double.update(x)
+    double.merge(single)
+    assert double.eps == np.finfo(np.float32).eps

@@ -3,6 +3,12 @@
 from importlib import import_module
 
 from cca_estimators._version import __version__
+from cca_estimators.display import (
+    EmbeddingDisplay,
+    LossCurveDisplay,
+    RetrievalCurveDisplay,
+    RetrievalDisplay,
+)
 from cca_estimators.kernel import CKCCA, KCCA
 from cca_estimators.linear import CCA, CCCA
 from cca_estimators.metrics import (
@@ -31,7 +37,11 @@ __all__ = [
     "TNNCCCA",
     "UCAL",
     "UGACH",
+    "EmbeddingDisplay",
+    "LossCurveDisplay",
     "PerView",
+    "RetrievalCurveDisplay",
+    "RetrievalDisplay",
     "Views",
     "__version__",
     "cross_modal_map",

@@ -1,0 +1,156 @@
+"""The picture of the training of a deep estimator."""
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+from cca_estimators.display._axes import figure_and_axes, final, line_style
+
+_LABELS = {
+    "train_loss": "training loss",
+    "valid_loss": "validation loss",
+    "valid_map": "validation MAP",
+}
+
+
+class LossCurveDisplay:
+    """Loss and validation MAP of a deep estimator, epoch by epoch.
+
+    It is recommended to make the display by `from_estimator` or `from_history`.
+
+    Read more in the :ref:`User Guide <display>`.
+
+    Parameters
+    ----------
+    train_loss : ndarray of shape (n_epochs,)
+        Loss of the rows trained on.
+    valid_loss : ndarray of shape (n_epochs,), default=None
+        Loss of the rows left out.
+    valid_map : ndarray of shape (n_epochs,), default=None
+        MAP of the rows left out, drawn against an axis on the right.
+    name : str, default=None
+        What the names in the legend begin with.
+
+    Attributes
+    ----------
+    lines_ : dict of Line2D
+        Curves by "train_loss", "valid_loss" and "valid_map".
+    ax_ : matplotlib Axes
+        Axes of the loss.
+    map_ax_ : matplotlib Axes or None
+        Axes of the MAP.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    Examples
+    --------
+    >>> from cca_estimators import DCCA, LossCurveDisplay
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=60, n_classes=3, n_features=(8, 12), random_state=0)
+    >>> dcca = DCCA(3, max_epochs=5, early_stopping=True, random_state=0).fit(X)
+    >>> display = LossCurveDisplay.from_estimator(dcca)
+    >>> list(display.lines_)
+    ['train_loss', 'valid_loss', 'valid_map']
+    """
+
+    def __init__(self, train_loss, *, valid_loss=None, valid_map=None, name=None):
+        self.train_loss = train_loss
+        self.valid_loss = valid_loss
+        self.valid_map = valid_map
+        self.name = name
+
+    @classmethod
+    def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs):
+        """Draw the training of a fitted deep estimator.
+
+        Parameters
+        ----------
+        estimator : deep estimator, or a Pipeline or fitted search that ends in one
+            Its `history_` is drawn.
+        name : str, default=None
+            What the names in the legend begin with.
+        ax : Axes, default=None
+            Where to draw; None: a new figure.
+        **kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.plot`.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If the estimator keeps no history.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        last = final(estimator)
+        if not hasattr(last, "history_"):
+            raise ValueError(
+                f"{type(last).__name__} has no history_ of epochs to draw: only deep estimators "
+                "are trained epoch by epoch."
+            )
+        return cls.from_history(last.history_, name=name, ax=ax, **kwargs)
+
+    @classmethod
+    def from_history(cls, history, *, name=None, ax=None, **kwargs):
+        """Draw a history.
+
+        Parameters
+        ----------
+        history : sequence of dict
+            Figures of each epoch: "train_loss" and, where rows were left out, "valid_loss" and
+            "valid_map".
+        name, ax, **kwargs
+            As in `from_estimator`.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            What was drawn.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_history")
+        figures = {
+            key: np.array([epoch[key] for epoch in history]) for key in _LABELS if key in history[0]
+        }
+        return cls(**figures, name=name).plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : Axes, default=None
+            Where to draw; None: a new figure.
+        **kwargs : dict
+            Passed to :meth:`matplotlib.axes.Axes.plot`.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+            This display.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        self.figure_, self.ax_ = figure_and_axes(ax)
+        self.lines_, self.map_ax_ = {}, None
+        self._plot_line(self.ax_, "train_loss", self.train_loss, {"linestyle": "-"}, kwargs)
+        color = {"color": self.lines_["train_loss"].get_color()}
+        if self.valid_loss is not None:
+            style = {"linestyle": "--", **color}
+            self._plot_line(self.ax_, "valid_loss", self.valid_loss, style, kwargs)
+        if self.valid_map is not None:
+            style = {"linestyle": ":", **color}
+            self._plot_line(self.ax_, "valid_map", [], style, kwargs)  # an entry of the legend
+            self.map_ax_ = self.ax_.twinx()
+            self._plot_line(self.map_ax_, "valid_map", self.valid_map, style, kwargs)
+            self.map_ax_.set(ylabel="MAP", ylim=(0, 1))
+        self.ax_.set(xlabel="epoch", ylabel="loss")
+        self.ax_.legend(loc="center right")
+        return self
+
+    def _plot_line(self, axes, figure, values, style, given):
+        label = _LABELS[figure] if self.name is None else f"{self.name}, {_LABELS[figure]}"
+        style = line_style({"label": label, **style}, given)
+        self.lines_[figure] = axes.plot(np.arange(1, len(values) + 1), values, **style)[0]

@@ -1,0 +1,82 @@
+"""Configuration of Sphinx. Nothing here needs the network: no CDN, no inventories of others."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other
+os.environ["TQDM_DISABLE"] = "1"  # progress bars belong in no page
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+from cca_estimators import __version__
+
+project = "cca_estimators"
+author = "the cca_estimators developers"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "myst_parser",
+    "mathml",
+    "results",
+    "docstrings",
+]
+exclude_patterns = ["_build", "**.ipynb", "auto_examples/**.py"]
+source_suffix = {".rst": "restructuredtext"}
+templates_path = ["_templates"]
+default_role = "py:obj"
+html_math_renderer = "mathml"
+
+# API pages: methods are listed by the class template, attributes by the docstrings
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+# explicit roles must resolve, unless they name something of another package; backticks without a
+# role are links only where there is something to link to
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:obj", r".*"),
+    ("py:.*", r"(sklearn|skorch|torch|numpy|scipy|matplotlib|dict|faiss)(\..*)?"),
+]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "within_subsection_order": "reading_order.ReadingOrder",
+    "backreferences_dir": "gen_modules/backreferences",
+    "doc_module": ("cca_estimators",),
+    "abort_on_example_error": True,
+    "plot_gallery": "True",
+    "show_memory": False,
+    "min_reported_time": 1,
+    "remove_config_comments": True,
+    "show_signature": False,
+    "thumbnail_size": (400, 300),
+    "matplotlib_animations": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"cca_estimators {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_sidebars = {"install": [], "getting_started": [], "changelog": [], "contributing": []}
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "monokai",
+}

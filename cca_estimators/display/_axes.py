@@ -26,7 +26,7 @@ def figure_and_axes(ax):
     """Return the axes given or new ones, after their figure."""
     import matplotlib.pyplot as plt
 
-    ax = plt.subplots(layout="constrained")[1] if ax is None else ax
+    ax = plt.subplots(figsize=(7, 4.2), layout="constrained")[1] if ax is None else ax
     return ax.figure, ax
 
 
@@ -48,6 +48,14 @@ def panels(ax, n_rows, n_columns, size):
             f"{n_rows * n_columns}, or one Axes to divide."
         )
     return axes.flat[0].figure, axes.reshape(n_rows, n_columns)
+
+
+def add_legend(axes, handles):
+    """Draw a legend: beside the axes if their figure makes room for it, else where least is hid."""
+    place = {"loc": "best"}
+    if axes.get_figure(root=True).get_layout_engine() is not None:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
+    axes.legend(handles=handles, **place)
 
 
 def line_style(defaults, given):

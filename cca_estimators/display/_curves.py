@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from cca_estimators import _ranking
-from cca_estimators.display._axes import by_name, figure_and_axes, line_style
+from cca_estimators.display._axes import add_legend, by_name, figure_and_axes, line_style
 from cca_estimators.metrics import _directions, _embeddings, _measure
 
 _N_KS = 50
@@ -243,7 +243,7 @@ class RetrievalCurveDisplay:
         if plot_chance_level and self.chance_level is not None:
             self._plot_chance_level(chance_level_kw or {})
         lines = sorted(self.ax_.lines, key=lambda line: line.get_gid() == _CHANCE)
-        self.ax_.legend(handles=lines)
+        add_legend(self.ax_, lines)
         return self
 
     def _plot_chance_level(self, style):

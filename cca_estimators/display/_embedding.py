@@ -11,7 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from cca_estimators import _ranking, _reading
-from cca_estimators.display._axes import by_name, panels
+from cca_estimators.display._axes import add_legend, by_name, panels
 from cca_estimators.metrics import _checked, _embeddings
 
 _MARKERS = ("o", "^")  # of the first and the second view
@@ -193,8 +193,7 @@ class EmbeddingDisplay:
         if ax is None:
             self.figure_.legend(handles=handles, loc="outside right upper")
         else:
-            place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
-            self.axes_[0, -1].legend(handles=handles, **place)
+            add_legend(self.axes_[0, -1], handles)
         return self
 
 

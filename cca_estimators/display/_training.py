@@ -143,14 +143,30 @@ class LossCurveDisplay:
         if self.valid_map is not None:
             style = {"linestyle": ":", **color}
             self._plot_line(self.ax_, "valid_map", [], style, kwargs)  # an entry of the legend
-            self.map_ax_ = self.ax_.twinx()
+            self.map_ax_ = _map_axes(self.ax_)
             self._plot_line(self.map_ax_, "valid_map", self.valid_map, style, kwargs)
-            self.map_ax_.set(ylabel="MAP", ylim=(0, 1))
         self.ax_.set(xlabel="epoch", ylabel="loss")
-        self.ax_.legend(loc="center right")
+        self._add_legend()
         return self
+
+    def _add_legend(self):
+        """Draw a legend above the axes with a column per figure, whatever was there before."""
+        lines = [line for key in _LABELS for line in self.ax_.lines if line.get_gid() == key]
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False}
+        self.ax_.legend(handles=lines, ncols=len({line.get_gid() for line in lines}), **place)
 
     def _plot_line(self, axes, figure, values, style, given):
         label = _LABELS[figure] if self.name is None else f"{self.name}, {_LABELS[figure]}"
-        style = line_style({"label": label, **style}, given)
+        style = line_style({"label": label, "gid": figure, **style}, given)
         self.lines_[figure] = axes.plot(np.arange(1, len(values) + 1), values, **style)[0]
+
+
+def _map_axes(axes):
+    """Return the axes of the MAP that share the place of those of the loss: one for all displays."""
+    gid = f"MAP beside {id(axes)}"
+    for other in axes.figure.axes:
+        if other.get_gid() == gid:
+            return other
+    twin = axes.twinx()
+    twin.set(gid=gid, ylabel="MAP", ylim=(0, 1))
+    return twin

@@ -15,16 +15,20 @@ import platform
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+QUICK = False  # one run of each candidate, for a smoke test
 _VARIABLES = ["NPY_DISABLE_CPU_FEATURES", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE"]
 _PACKAGES = ["cca_estimators", "numpy", "scipy", "scikit-learn", "torch", "skorch", "joblib"]
 
@@ -54,7 +58,17 @@ class Table:
     facts: dict = field(default_factory=dict)
 
 
-def compare(title, candidates, *, repeats=5, patience=30.0, n_threads=1, peers=(), anonymous=False):
+def compare(
+    title,
+    candidates,
+    *,
+    repeats=5,
+    patience=30.0,
+    n_threads=1,
+    peers=(),
+    anonymous=False,
+    once=(),
+):
     """Measure candidates in turns, after one run each to warm up.
 
     Parameters
@@ -72,17 +86,23 @@ def compare(title, candidates, *, repeats=5, patience=30.0, n_threads=1, peers=(
     anonymous : bool
         Sample anonymous memory instead of taking the peak of all resident memory, which counts the
         pages of mapped files.
+    once : tuple of str
+        Candidates too slow for a run to warm up: they run once. None that may be missing.
 
     Returns
     -------
     Table
     """
-    rows = [_warmed_up(name, function) for name, function in candidates.items()]
+    rows = [
+        Row(name) if name in once else _warmed_up(name, function)
+        for name, function in candidates.items()
+    ]
     runs = {row.name: [] for row in rows if not row.note}
     with threads(n_threads):  # after the warm-up, when all libraries are loaded
-        for _ in range(repeats):
+        for _ in range(1 if QUICK else repeats):
             for name, taken in runs.items():
-                if not taken or sum(wall for wall, _, _ in taken) < patience:
+                used = sum(wall for wall, _, _ in taken)
+                if not taken or (used < patience and name not in once):
                     taken.append(measure(candidates[name], anonymous=anonymous))
     for row in rows:
         _summarise(row, runs.get(row.name, []), limit=runs[rows[0].name])
@@ -117,10 +137,22 @@ def exponent(sizes, seconds):
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
+def in_fresh_process(function, *arguments):
+    """Return the result of a call in a process of its own, which starts with empty memory.
+
+    Raises
+    ------
+    BrokenProcessPool
+        If the process dies.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def write(name, tables):
     """Print tables as Markdown, and write them to `results` as Markdown and JSON."""
     system = system_information({peer for table in tables for peer in table.peers})
-    text = "\n\n".join([_heading(system), *(_markdown(table) for table in tables)]) + "\n"
+    text = "\n\n".join([heading(system), *(_markdown(table) for table in tables)]) + "\n"
     RESULTS.mkdir(exist_ok=True)
     content = {"system": system, "tables": [asdict(table) for table in tables]}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -134,7 +166,7 @@ def system_information(peers=()):
     libraries = {f"{pool['internal_api']} {pool['version']}" for pool in threadpool_info()}
     return {
         "date": date.today().isoformat(),
-        "command": " ".join(["python", *sys.argv]),
+        "command": command(sys.argv),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
@@ -143,6 +175,33 @@ def system_information(peers=()):
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "versions": {package: _version(package) for package in packages},
     }
+
+
+def command(arguments):
+    """Return a command line without paths of this machine: relative to the project, or names."""
+    return " ".join(["python", *(_portable(argument) for argument in arguments)])
+
+
+def _portable(argument):
+    option, equals, value = argument.rpartition("=")
+    path = Path(value)
+    if path.is_absolute():
+        inside = path.resolve().is_relative_to(ROOT)
+        value = str(path.resolve().relative_to(ROOT)) if inside else path.name
+    elif path.suffix == ".py" and path.resolve().is_relative_to(ROOT):
+        value = str(path.resolve().relative_to(ROOT))
+    return option + equals + value
+
+
+def heading(system):
+    """Return the system information as a line of Markdown."""
+    versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items())
+    return (
+        f"{system['date']}, `{system['command']}`, {system['processor']} "
+        f"({system['cores']} cores), {system['system']}, Python {system['python']}, {versions}, "
+        f"{', '.join(system['libraries'])}"
+        f"{''.join(f', {name}={value}' for name, value in system['environment'].items())}."
+    )
 
 
 def _warmed_up(name, function):
@@ -219,16 +278,6 @@ class _Sampler:
     def _watch(self):
         while not self._done.wait(0.001):
             self.highest = max(self.highest, _status("RssAnon"))
-
-
-def _heading(system):
-    versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items())
-    return (
-        f"{system['date']}, `{system['command']}`, {system['processor']} "
-        f"({system['cores']} cores), {system['system']}, Python {system['python']}, {versions}, "
-        f"{', '.join(system['libraries'])}"
-        f"{''.join(f', {name}={value}' for name, value in system['environment'].items())}."
-    )
 
 
 def _markdown(table):

@@ -186,10 +186,11 @@ class RetrievalDisplay:
                 f"The neighbors have shape {neighbors.shape}; with {len(query_labels)} "
                 f"query_labels it must be ({len(query_labels)}, n_neighbors)."
             )
-        if neighbors.max() >= len(gallery_labels):
+        unknown = np.setdiff1d(neighbors, np.arange(len(gallery_labels)))
+        if len(unknown):
             raise ValueError(
-                f"Row {neighbors.max()} was retrieved, but gallery_labels has "
-                f"{len(gallery_labels)} entries: each row of the gallery needs a label."
+                f"The neighbors name row {unknown[0]} of the gallery, but gallery_labels has "
+                f"{len(gallery_labels)} entries: each row needs a label."
             )
         results = [[gallery_items[i] for i in row] for row in neighbors]
         return cls(query_items, results, query_labels, gallery_labels[neighbors])
@@ -255,7 +256,7 @@ def _items(items, labels, name):
 
 def _draw_item(axes, item, style):
     if isinstance(item, str):
-        caption = textwrap.fill(item, _CAPTION_WIDTH)
+        caption = textwrap.fill(item, _CAPTION_WIDTH, break_on_hyphens=False)
         centred = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "fontsize": "small"}
         axes.text(s=caption, transform=axes.transAxes, **{**centred, **(style or {})})
         axes.set_box_aspect(1)

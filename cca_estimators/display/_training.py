@@ -146,6 +146,7 @@ class LossCurveDisplay:
             self.map_ax_ = _map_axes(self.ax_)
             self._plot_line(self.map_ax_, "valid_map", self.valid_map, style, kwargs)
         self.ax_.set(xlabel="epoch", ylabel="loss")
+        self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self._add_legend()
         return self
 
@@ -162,7 +163,7 @@ class LossCurveDisplay:
 
 
 def _map_axes(axes):
-    """Return the axes of the MAP that share the place of those of the loss: one for all displays."""
+    """Return the axes of the MAP over those of the loss: the same for all displays there."""
     gid = f"MAP beside {id(axes)}"
     for other in axes.figure.axes:
         if other.get_gid() == gid:

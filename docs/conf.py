@@ -8,6 +8,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve e
 os.environ["TQDM_DISABLE"] = "1"  # progress bars belong in no page
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+import ziamath
+
 from cca_estimators import __version__
 
 project = "cca_estimators"
@@ -26,7 +28,7 @@ extensions = [
     "results",
     "docstrings",
 ]
-exclude_patterns = ["_build", "**.ipynb", "auto_examples/**.py"]
+exclude_patterns = ["_build", "auto_examples/**.py"]
 source_suffix = {".rst": "restructuredtext"}
 templates_path = ["_templates"]
 default_role = "py:obj"
@@ -35,11 +37,13 @@ html_math_renderer = "mathml"
 # API pages: methods are listed by the class template, attributes by the docstrings
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
 # explicit roles must resolve, unless they name something of another package; backticks without a
 # role are links only where there is something to link to
+suppress_warnings = ["myst.header"]  # tables of results have headings of the third level
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:obj", r".*"),
@@ -55,6 +59,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "plot_gallery": "True",
     "show_memory": False,
+    "write_computation_times": False,  # a page that loads scripts from elsewhere
     "min_reported_time": 1,
     "remove_config_comments": True,
     "show_signature": False,
@@ -64,12 +69,15 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"cca_estimators {release}"
-html_static_path = ["_static"]
+fonts = Path(ziamath.__file__).parent / "fonts"  # STIX Two Math, which few systems have
+html_static_path = ["_static", str(fonts)]
 html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"install": [], "getting_started": [], "changelog": [], "contributing": []}
+no_sections = ("install", "getting_started", "benchmarks", "extending", "contributing", "changelog")
+html_sidebars = {page: [] for page in no_sections}
 html_theme_options = {
+    "logo": {"text": "cca_estimators"},
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
     "header_links_before_dropdown": 6,

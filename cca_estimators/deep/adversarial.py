@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from numbers import Real
 
+import torch
 from sklearn.utils._param_validation import Interval
 from skorch.callbacks import PassthroughScoring
 from torch import nn
@@ -16,31 +17,48 @@ from cca_estimators.deep.adversarial_losses import (
     modality_loss,
     pair_distance,
     reversal_scale,
+    slope_penalty,
     variance_loss,
 )
 from cca_estimators.deep.losses import triplet_loss
-from cca_estimators.deep.net import Net
+from cca_estimators.deep.net import TwoPlayerNet
 
 __all__ = ["ACMR", "UCAL"]
 
 _ADVERSARY_UNITS = 64
+_ADVERSARY_STEPS = 5  # for each of the towers, so that it keeps up with them
+_ADVERSARY_SPEED = 10.0  # of its learning rate, relative to that of the towers
+_SLOPE_WEIGHT = 0.15
 _FIGURES = ("embedding_loss", "adversary_loss", "adversary_accuracy")
 
 
-class AdversarialNet(Net):
-    """Net which tells its objective how far training is, and records what it reports."""
+class AdversarialNet(TwoPlayerNet):
+    """Net which trains an adversary, and the towers against it, and records what they report."""
+
+    opponent = "adversary"
+
+    def optimizer_of(self, parameters):
+        """Return the optimiser of the adversary."""
+        return torch.optim.Adam(parameters, lr=_ADVERSARY_SPEED * self.lr, betas=(0.5, 0.9))
 
     def on_epoch_begin(self, net, **kwargs):
         """Tell the objective the share of the training that is done."""
         super().on_epoch_begin(net, **kwargs)
         self.criterion_.progress = (len(self.history) - 1) / self.last_epoch_
 
-    def train_step_single(self, batch, **fit_params):
-        """Record the parts of the loss."""
-        step = super().train_step_single(batch, **fit_params)
+    def train_step(self, batch, **fit_params):
+        """Train the adversary on the outputs for a batch, then the towers."""
+        self._set_training(True)
+        views, codes = batch
+        outputs = self.module_(**views)
+        seen = [rows.detach().requires_grad_() for rows in self.criterion_.seen(outputs)]
+        for _ in range(_ADVERSARY_STEPS):
+            self.learn_opponent(self.criterion_.adversary_loss(seen))
+        loss = self.get_loss(outputs, codes, X=views, training=True)
+        self.learn(loss, batch)
         for name, value in self.criterion_.figures.items():
             self.history.record_batch(name, value)
-        return step
+        return {"loss": loss, "y_pred": outputs}
 
 
 class AdversarialObjective(nn.Module):
@@ -76,6 +94,12 @@ class AdversarialObjective(nn.Module):
             zip(_FIGURES, (embedding.item(), adversary.item(), right.item() / 2), strict=True)
         )
         return embedding + adversary
+
+    def adversary_loss(self, seen):
+        """Return the loss that the adversary learns by, from what it sees of each view."""
+        logits = [self.adversary(rows) for rows in seen]
+        slopes = sum(slope_penalty(*pair) for pair in zip(logits, seen, strict=True))
+        return modality_loss(*logits) + _SLOPE_WEIGHT / 2 * slopes
 
     def seen(self, outputs):
         """Return what the adversary sees of the outputs."""
@@ -165,7 +189,7 @@ class ACMR(AdversarialEstimator):
     The network of the authors' code has hidden layers of 512 and 100 units, 40 outputs, all tanh,
     and is trained for 200 epochs in batches of 64 by a step size of 1e-4.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <adversarial>`.
 
     Parameters
     ----------
@@ -237,7 +261,7 @@ class UCAL(AdversarialEstimator):
     ``history_`` holds "embedding_loss", "adversary_loss" (log 2 = 0.69 at chance) and
     "adversary_accuracy" (1/2 at chance) of each epoch.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <adversarial>`.
 
     Parameters
     ----------

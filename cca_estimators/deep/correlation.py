@@ -92,7 +92,7 @@ class DCCA(DeepCorrelation):
     Batches must be several times larger than `n_components`: the correlations of a batch with
     fewer rows than outputs are 1 whatever the networks do.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <deep_correlation>`.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class CDCCA(DeepCorrelation):
     batches hold the classes in their proportions. Then :class:`~cca_estimators.CCCA` is fitted on
     the outputs of the whole training set.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <deep_correlation>`.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class LSTMCCCA(SequenceCorrelation):
     The network of [1]_ has two LSTM layers of 512 (audio) and 784 (visual) units, dense layers of
     128 and 256 units, 64 outputs, and is trained by RMSprop with a step size of 1e-3.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <deep_correlation>`.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ class SDCCA(SequenceCorrelation):
     Steps that are NaN in all features are padding, at the end of a sequence: they never change a
     result, so the number of steps may differ between rows and between fit and transform.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <deep_correlation>`.
 
     Parameters
     ----------

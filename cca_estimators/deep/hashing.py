@@ -275,7 +275,7 @@ class AGAH(HashingEstimator):
 
     ``history_`` holds "train_loss", that of the codes, and "critic_loss" of each epoch.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <hashing>`.
 
     Parameters
     ----------
@@ -501,7 +501,7 @@ class UGACH(HashingEstimator):
 
     ``history_`` holds "train_loss", that of the discriminator, and "generator_loss".
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <hashing>`.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class TNNCCCA(HeadedEmbedding):
     cluster CCA before it. Its top is a sigmoid of a hyperbolic tangent, which keeps the outputs so
     close together that a hinge on the cosine could never close; here the top is linear.
 
-    Read more in the :ref:`User Guide <deep>`.
+    Read more in the :ref:`User Guide <triplets>`.
 
     Parameters
     ----------

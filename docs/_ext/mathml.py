@@ -25,7 +25,7 @@ def visit_inline(translator, node):
 
 def visit_block(translator, node):
     """Write a formula on lines of its own, which scrolls where it is wider than the page."""
-    translator.body.append(f'<div class="math">{converted(node, as_block=True)}</div>\n')
+    translator.body.append(f'<div class="formula">{converted(node, as_block=True)}</div>\n')
     raise nodes.SkipNode
 
 

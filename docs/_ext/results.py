@@ -38,9 +38,13 @@ class Results(SphinxDirective):
         """Return the sections."""
         lines = []
         for path in ordered_results():
-            self.env.note_dependency(str(path))
             title = TITLES.get(path.stem, path.stem.replace("_", " ").capitalize())
-            lines += [title, "=" * len(title), "", f".. include:: {path}"]
+            lines += [
+                title,
+                "=" * len(title),
+                "",
+                f".. include:: ../benchmarks/results/{path.name}",
+            ]
             lines += ["   :parser: myst_parser.sphinx_", ""]
         node = nodes.section()
         node.document = self.state.document

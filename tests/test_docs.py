@@ -1,0 +1,102 @@
+"""The pages name everything public, and what they refer to is there."""
+
+import doctest
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS, EXAMPLES = ROOT / "docs", sorted((ROOT / "examples").glob("*.py"))
+PAGES = sorted([*DOCS.glob("*.rst"), *DOCS.glob("user_guide/*.rst"), *DOCS.glob("api/*.rst")])
+SOURCES = [*sorted((ROOT / "cca_estimators").rglob("*.py")), *EXAMPLES, *PAGES]
+API = (DOCS / "api" / "index.rst").read_text()
+PUBLIC_MODULES = ["", ".metrics", ".datasets", ".display", ".retrieval"]
+
+
+def listed(page):
+    """Return the names that the autosummaries of a page list, with their modules."""
+    module, names = "", set()
+    for line in page.splitlines():
+        directive = re.match(r"\.\. currentmodule:: (\S+)", line)
+        module = directive[1] if directive else module
+        name = re.fullmatch(r" {3}(\w+)", line)
+        if name:
+            names.add(f"{module}.{name[1]}")
+    return names
+
+
+def labels(texts):
+    """Return the labels that pages define."""
+    return {label for text in texts for label in re.findall(r"^\.\. _([\w-]+):$", text, re.M)}
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_every_public_name_has_a_page(module):
+    bare = {name.rpartition(".")[2] for name in listed(API)}
+    public = set(import_module(f"cca_estimators{module}").__all__) - {"__version__"}
+    assert public <= bare
+
+
+def test_every_name_on_the_page_is_there():
+    names = listed(API)
+    assert len(names) > 25
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(import_module(module), attribute), name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_reference_leads_to_a_label_or_an_example(path):
+    known = labels(page.read_text() for page in PAGES)
+    known |= labels([(ROOT / "examples" / "GALLERY_HEADER.rst").read_text()])
+    known |= {f"sphx_glr_auto_examples_{example.name}" for example in EXAMPLES}
+    references = re.findall(r":ref:`(?:[^`<]*<)?([^`<>]+)>?`", path.read_text())
+    assert set(references) <= known
+
+
+def test_every_class_leads_to_the_user_guide():
+    for name in listed(API):
+        module, _, attribute = name.rpartition(".")
+        public = getattr(import_module(module), attribute)
+        if isinstance(public, type):
+            assert "Read more in the :ref:`User Guide <" in public.__doc__, name
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_has_a_title_cells_and_a_place(path):
+    text = path.read_text()
+    title, underline, blank = text.split("\n")[1:4]
+    assert text.startswith('"""\n')
+    assert underline == "=" * len(underline)
+    assert len(underline) >= len(title)
+    assert blank == ""
+    assert text.count("\n# %%\n") >= 2
+    order = (DOCS / "_ext" / "reading_order.py").read_text()
+    assert f'"{path.stem}"' in order
+
+
+@pytest.mark.parametrize(
+    ("page", "source"), [("changelog", "CHANGELOG.md"), ("contributing", "CONTRIBUTING.md")]
+)
+def test_pages_include_the_files_of_the_root(page, source):
+    assert f".. include:: ../{source}" in (DOCS / f"{page}.rst").read_text()
+    assert (ROOT / source).exists()
+
+
+def test_every_page_is_in_a_table_of_contents():
+    entries = set()
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            entry = re.fullmatch(r" {3}([\w/]+)", line)
+            if entry:
+                entries.add((page.parent / f"{entry[1]}.rst").resolve())
+    assert set(PAGES) - {DOCS / "index.rst"} <= entries
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_the_examples_of_a_page_run(path):
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    failed, _ = doctest.testfile(str(path), module_relative=False, optionflags=flags)
+    assert failed == 0

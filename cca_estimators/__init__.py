@@ -18,6 +18,7 @@ from cca_estimators.metrics import (
     mean_average_precision,
 )
 from cca_estimators.preprocessing import PerView
+from cca_estimators.retrieval import CrossModalIndex
 from cca_estimators.views import Views
 
 _DEEP = ("ACMR", "AGAH", "CDCCA", "DCCA", "LSTMCCCA", "SDCCA", "TNNCCCA", "UCAL", "UGACH")
@@ -37,6 +38,7 @@ __all__ = [
     "TNNCCCA",
     "UCAL",
     "UGACH",
+    "CrossModalIndex",
     "EmbeddingDisplay",
     "LossCurveDisplay",
     "PerView",

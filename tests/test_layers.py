@@ -9,10 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cca_estimators"
 LAYERS = [
-    ["views", "_moments", "_solver", "_kernel_solver", "_ranking"],
-    ["_reading", "metrics"],
+    ["views", "_moments", "_solver", "_kernel_solver", "_ranking", "_storage"],
+    ["_reading", "_search", "metrics"],
     ["_base", "_kernels"],
-    ["linear", "kernel", "preprocessing"],
+    ["linear", "kernel", "preprocessing", "retrieval"],
 ]
 RANKS = {module: rank for rank, modules in enumerate(LAYERS) for module in modules}
 
@@ -41,7 +41,14 @@ def test_every_module_has_a_layer():
 
 
 @pytest.mark.parametrize(
-    ("heavy", "home"), [("torch", "deep"), ("skorch", "deep"), ("matplotlib", "display")]
+    ("heavy", "home"),
+    [
+        ("torch", "deep"),
+        ("skorch", "deep"),
+        ("matplotlib", "display"),
+        ("faiss", "_search"),
+        ("skops", "_storage"),
+    ],
 )
 def test_heavy_packages_are_imported_in_one_place(heavy, home):
     for path in PACKAGE.rglob("*.py"):
@@ -51,8 +58,9 @@ def test_heavy_packages_are_imported_in_one_place(heavy, home):
 
 def test_cca_imports_neither_torch_nor_matplotlib():
     code = (
-        "import sys; from cca_estimators import CCA, CCCA, PerView;"
-        "print([name for name in ('torch', 'skorch', 'matplotlib', 'h5py') if name in sys.modules])"
+        "import sys; from cca_estimators import CCA, CCCA, CrossModalIndex, PerView;"
+        "heavy = {'torch', 'skorch', 'matplotlib', 'h5py', 'faiss', 'skops'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import EarlyStopping
+from skorch.history import History
 from skorch.utils import noop
 
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
@@ -147,6 +148,7 @@ class DeepEstimator(CrossModalEstimator):
         """Train on, or from the beginning, and fit the head on the outputs of all rows."""
         device = _device(self.device)
         inputs = self._inputs(views, y)
+        self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
         codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
         dataset = RowDataset(inputs, codes, device, padded=self._sequential)
         with _seeded(self.random_state, device) as seed:
@@ -313,6 +315,50 @@ class DeepEstimator(CrossModalEstimator):
         super()._forget()
         if net is not None:
             self.net_ = net
+
+    def _to_data(self):
+        """Return what `_from_data` makes the estimator of: values, arrays and linear estimators."""
+        check_is_fitted(self)
+        if self.towers is not None:
+            raise ValueError(
+                f"{type(self).__name__} has towers of its own, which cannot be made again from "
+                "numbers. Keep it by joblib.dump, which is to be loaded from trusted files only."
+            )
+        params = self.get_params(deep=False)
+        weights = self.net_.module_.state_dict()
+        return {
+            "params": {**params, "callbacks": None},
+            "fitted": {
+                name: value
+                for name, value in vars(self).items()
+                if name not in params and name != "net_"
+            },
+            "weights": {name: value.numpy(force=True) for name, value in weights.items()},
+            "history": [{**epoch, "batches": []} for epoch in self.net_.history],
+        }
+
+    @classmethod
+    def _from_data(cls, data):
+        """Return the estimator made anew; should it be trained on, its optimiser starts afresh."""
+        estimator = cls(**data["params"])
+        estimator._validate_params()
+        vars(estimator).update(data["fitted"])
+        inputs = {
+            name: np.broadcast_to(np.float32(0), (1, *shape))
+            for name, shape in estimator._tower_shapes_.items()
+        }
+        y = np.arange(len(estimator.classes_)) if estimator._supervised else None
+        try:
+            device = _device(estimator.device)
+        except ValueError:
+            device = "cpu"
+        with _seeded(estimator.random_state, device) as seed:
+            net = estimator._new_net(inputs, y, seed, device)
+        weights = {name: torch.from_numpy(value) for name, value in data["weights"].items()}
+        net.module_.load_state_dict(weights)
+        net.history = History(data["history"])
+        estimator.net_ = net
+        return estimator
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_") and hasattr(self, "head_")

@@ -1,0 +1,280 @@
+"""Nearest neighbours of embeddings: an exact search in blocks, and FAISS behind the same call.
+
+A cheap pass over each block of the gallery screens out what cannot be among the nearest. The
+distances of the few pairs that pass are computed pair by pair in float64, so they depend neither on
+the blocks nor on the threads, and equal rows get equal distances. Neighbours are ordered by
+distance and, where it is equal, by row.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from sklearn import get_config
+from sklearn.utils import gen_batches
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from sklearn.utils.parallel import _get_threadpool_controller
+
+from cca_estimators._ranking import _unit_rows
+
+_TILE_PAIRS = 2**18  # screened at once, few enough for the cache
+_MOST_QUERIES = 1024  # at once
+_SAMPLE_ROWS = 2048  # of the gallery, which give the first bounds
+_PAIR_BYTES = 64  # that each pair needs whose distance is computed
+_PAIRS = 2**20  # whose distances are computed at once
+
+
+class Cosine:
+    """One minus the cosine, which is 0 for a row of zeros.
+
+    Parameters
+    ----------
+    n_components : int
+    """
+
+    def __init__(self, n_components):
+        self.n_components = n_components
+        self.rounding = (n_components + 4) * np.finfo(np.float32).eps
+
+    def stored(self, embedding):
+        """Return rows of norm 1, shape (n, n_components)."""
+        return _unit_rows(np.ascontiguousarray(embedding))
+
+    def check_stored(self, rows):
+        """Raise ValueError unless rows are as `stored` returns them."""
+        if rows.dtype not in (np.float32, np.float64):
+            raise ValueError(f"its rows have dtype {rows.dtype}, not float32 or float64.")
+        _check_shape(rows, self.n_components)
+        norms = np.linalg.norm(rows, axis=1)
+        if not ((np.abs(norms - 1) < 1e-5) | (norms == 0)).all():
+            raise ValueError("its rows are not of norm 1.")
+
+    def prepared(self, queries):
+        """Return stored queries as `screen` takes them."""
+        return np.ascontiguousarray(-queries.T, dtype=np.float32)
+
+    def screen(self, gallery, prepared):
+        """Return the distances less 1, roughly, shape (n_gallery, n_queries)."""
+        return gallery.astype(np.float32, copy=False) @ prepared
+
+    def bounds(self, farthest):
+        """Return bounds that all screened items stay below which are nearer than the farthest."""
+        bounds = (farthest - 1 + self.rounding).astype(np.float32)
+        bounds[farthest == 0] = -np.inf  # nothing is nearer, however many rows are as near
+        return bounds
+
+    def loose_bounds(self, screened):
+        """Return bounds that all items stay below which are as near as those screened."""
+        return screened + np.float32(2 * self.rounding)
+
+    def distances(self, rows, queries):
+        """Return the distance of each pair, shape (n,)."""
+        cosines = np.multiply(rows, queries, dtype=np.float64).sum(axis=1)
+        return np.clip(1 - cosines, 0, 2)
+
+    def faiss_index(self, faiss):
+        """Return an empty index of inner products."""
+        return faiss.IndexFlatIP(self.n_components)
+
+    def faiss_rows(self, stored):
+        """Return stored rows as FAISS takes them."""
+        return np.asarray(stored, dtype=np.float32)
+
+
+class Hamming:
+    """Share of the bits that differ.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of bits.
+    """
+
+    def __init__(self, n_components):
+        self.n_components = n_components
+        self.dtype = np.min_scalar_type(n_components + 1)
+
+    def stored(self, embedding):
+        """Return bits packed into words of 64, shape (n, n_words), filled up by zeros."""
+        packed = np.packbits(embedding.astype(bool), axis=1)
+        missing = -packed.shape[1] % 8
+        return np.pad(packed, ((0, 0), (0, missing))).view(np.uint64)
+
+    def check_stored(self, rows):
+        """Raise ValueError unless rows are as `stored` returns them."""
+        if rows.dtype != np.uint64:
+            raise ValueError(f"its rows have dtype {rows.dtype}, not uint64.")
+        _check_shape(rows, -(-self.n_components // 64))
+
+    def prepared(self, queries):
+        """Return stored queries as `screen` takes them."""
+        return np.ascontiguousarray(queries.T)
+
+    def screen(self, gallery, prepared):
+        """Return the numbers of bits that differ, shape (n_gallery, n_queries)."""
+        words = zip(gallery.T, prepared, strict=True)
+        counts = (np.bitwise_count(row[:, None] ^ query) for row, query in words)
+        total = next(counts).astype(self.dtype, copy=False)
+        for count in counts:
+            total += count
+        return total
+
+    def bounds(self, farthest):
+        """Return bounds that all screened items stay below which are nearer than the farthest."""
+        return np.rint(farthest * self.n_components).astype(self.dtype)
+
+    def loose_bounds(self, screened):
+        """Return bounds that all items stay below which are as near as those screened."""
+        return screened + self.dtype.type(1)
+
+    def distances(self, rows, queries):
+        """Return the distance of each pair, shape (n,)."""
+        return np.bitwise_count(rows ^ queries).sum(axis=1) / self.n_components
+
+    def faiss_index(self, faiss):
+        """Return an empty index of bits."""
+        return faiss.IndexBinaryFlat(64 * -(-self.n_components // 64))
+
+    def faiss_rows(self, stored):
+        """Return stored rows as FAISS takes them."""
+        return stored.view(np.uint8)
+
+
+METRICS = {"cosine": Cosine, "hamming": Hamming}
+
+
+def nearest(metric, queries, gallery, n_neighbors):
+    """Find the nearest rows of a gallery exactly.
+
+    Parameters
+    ----------
+    metric : Cosine or Hamming
+    queries, gallery : ndarray
+        Rows as `metric.stored` returns them.
+    n_neighbors : int
+        At most the number of rows of the gallery.
+
+    Returns
+    -------
+    distances : ndarray of float, shape (n_queries, n_neighbors)
+    rows : ndarray of int, shape (n_queries, n_neighbors)
+        Nearest first; of rows at the same distance, the first.
+    """
+    n_threads = _openmp_effective_n_threads()
+    blocks = gen_batches(len(queries), _n_queries(len(gallery), n_neighbors))
+    with (
+        _get_threadpool_controller().limit(limits=1, user_api="blas"),
+        ThreadPoolExecutor(n_threads) as pool,
+    ):
+        found = [
+            _nearest_of_block(metric, queries[block], gallery, n_neighbors, pool)
+            for block in blocks
+        ]
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
+class Faiss:
+    """Exhaustive index of the package faiss-cpu.
+
+    Parameters
+    ----------
+    metric : Cosine or Hamming
+    gallery : ndarray
+        Rows as `metric.stored` returns them.
+    """
+
+    def __init__(self, metric, gallery):
+        try:
+            import faiss
+        except ImportError as error:
+            raise ImportError(
+                "backend='faiss' needs the package faiss-cpu: pip install 'cca_estimators[faiss]'. "
+                "backend='exact' finds the same neighbours without it."
+            ) from error
+        self.index = metric.faiss_index(faiss)
+        self.index.add(metric.faiss_rows(gallery))
+
+    def nearest(self, metric, queries, gallery, n_neighbors):
+        """Find the nearest rows, and compute and order their distances as `nearest` does."""
+        rows = self.index.search(metric.faiss_rows(queries), n_neighbors)[1]
+        owners = np.repeat(np.arange(len(queries)), n_neighbors)
+        distances = metric.distances(gallery[rows.ravel()], queries[owners]).reshape(rows.shape)
+        order = np.lexsort((rows, distances))
+        return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def _check_shape(rows, n_columns):
+    if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != n_columns:
+        raise ValueError(f"its rows have shape {rows.shape}, not (n, {n_columns}).")
+
+
+def _n_queries(n_gallery, n_neighbors):
+    """Return how many queries the memory allows at once."""
+    query_bytes = _n_sample(n_gallery, n_neighbors) * 16 + 2 * n_neighbors * _PAIR_BYTES
+    return int(np.clip(_budget() // query_bytes, 1, _MOST_QUERIES))
+
+
+def _n_sample(n_gallery, n_neighbors):
+    return min(n_gallery, max(_SAMPLE_ROWS, 2 * n_neighbors))
+
+
+def _budget():
+    return get_config()["working_memory"] * 2**20
+
+
+def _nearest_of_block(metric, queries, gallery, n_neighbors, pool):
+    """Screen ever longer parts of the gallery, by bounds that tighten from part to part."""
+    prepared = metric.prepared(queries)
+    stop = _n_sample(len(gallery), n_neighbors)
+    screened = metric.screen(gallery[:stop], prepared)
+    farthest = np.partition(screened.T, n_neighbors - 1, axis=1)[:, n_neighbors - 1]
+    pairs = np.flatnonzero(screened < metric.loose_bounds(farthest))
+    best = _Best(metric, queries, gallery, n_neighbors)
+    best.update(pairs)
+    most = max(1, int(_budget() // (16 * len(queries))))
+    tile_rows = max(1, _TILE_PAIRS // len(queries))
+    while stop < len(gallery):
+        start, stop = stop, min(len(gallery), 2 * stop, stop + most)
+        tiles = [slice(i, min(i + tile_rows, stop)) for i in range(start, stop, tile_rows)]
+        bounds = metric.bounds(best.distances[:, -1])
+        passing = partial(_passing, metric, gallery, prepared, bounds)
+        best.update(np.concatenate(list(pool.map(passing, tiles))))
+    return best.distances, best.rows
+
+
+def _passing(metric, gallery, prepared, bounds, tile):
+    """Return the pairs of a tile below their bounds, as row times number of queries plus query."""
+    below = metric.screen(gallery[tile], prepared) < bounds
+    return np.flatnonzero(below) + tile.start * len(bounds)
+
+
+class _Best:
+    """The nearest rows of each query so far."""
+
+    def __init__(self, metric, queries, gallery, n_neighbors):
+        self.metric = metric
+        self.queries = queries
+        self.gallery = gallery
+        self.distances = np.full((len(queries), n_neighbors), np.inf)
+        self.rows = np.zeros((len(queries), n_neighbors), np.intp)
+
+    def update(self, pairs):
+        """Take in pairs of later rows and queries, numbered as `_passing` does."""
+        most = int(np.clip(_budget() // _PAIR_BYTES, 1, _PAIRS))
+        for piece in gen_batches(len(pairs), most):
+            rows, owners = np.divmod(pairs[piece], len(self.queries))
+            distances = self.metric.distances(self.gallery[rows], self.queries[owners])
+            nearer = distances < self.distances[owners, -1]
+            self._merge(distances[nearer], rows[nearer], owners[nearer])
+
+    def _merge(self, distances, rows, owners):
+        """Keep the nearest: sorting is stable, and earlier rows come first as it is."""
+        n_queries, n_neighbors = self.rows.shape
+        lengths = n_neighbors + np.bincount(owners, minlength=n_queries)
+        owners = np.concatenate([np.repeat(np.arange(n_queries), n_neighbors), owners])
+        distances = np.concatenate([self.distances.ravel(), distances])
+        rows = np.concatenate([self.rows.ravel(), rows])
+        order = np.lexsort((distances, owners.astype(np.uint16)))  # 16 bits are sorted by radix
+        starts = np.cumsum(lengths) - lengths
+        kept = order[starts[:, None] + np.arange(n_neighbors)]
+        self.distances, self.rows = distances[kept], rows[kept]

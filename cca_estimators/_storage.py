@@ -1,0 +1,190 @@
+"""One file for a fitted estimator and arrays, which runs no code when it is loaded.
+
+The file is a zip archive of a JSON header, arrays in NumPy's format without pickles, and the
+estimator in the format of skops. Deep estimators, which skops does not know, are stored as the
+parameters, arrays and linear estimators that they are made of.
+"""
+
+import copy
+import json
+import warnings
+from contextlib import contextmanager
+from importlib import import_module
+from math import prod
+from zipfile import ZIP_STORED, ZipFile
+
+from numpy.lib import format as npy
+
+VERSION = 1
+TRUSTED = (
+    "cca_estimators._kernels.Kernel",
+    "cca_estimators._kernels.NystroemMap",
+    "cca_estimators._moments.Cross",
+    "cca_estimators._moments.PairedScatter",
+    "cca_estimators._moments.Scatter",
+    "cca_estimators.kernel.CKCCA",
+    "cca_estimators.kernel.KCCA",
+    "cca_estimators.linear.CCA",
+    "cca_estimators.linear.CCCA",
+    "cca_estimators.preprocessing.PerView",
+)
+_HEADER, _ESTIMATOR = "header.json", "estimator.skops"
+_DEEP = "cca_estimators.deep"  # a name, not an import: PyTorch takes seconds
+
+
+def save(path, header, arrays, estimator):
+    """Write a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    header : dict
+        What JSON can hold.
+    arrays : dict of ndarray
+    estimator : estimator
+        Fitted; of a search, its best one is stored.
+    """
+    skops = _skops()
+    stored = skops.dumps(_portable(getattr(estimator, "best_estimator_", estimator)))
+    _warn_untrusted(_untrusted(stored))
+    with ZipFile(path, "w", ZIP_STORED) as archive:
+        archive.writestr(_HEADER, json.dumps({"version": VERSION, **header}))
+        archive.writestr(_ESTIMATOR, stored)
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                npy.write_array(file, array, allow_pickle=False)
+
+
+def load(path, trusted=()):
+    """Read a file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    trusted : collection of str
+        Further types that may be in it, such as "package.module.Class".
+
+    Returns
+    -------
+    header : dict
+    arrays : dict of ndarray
+    estimator : estimator
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another kind, or holds a type that is not trusted.
+    """
+    with _naming(path), ZipFile(path) as archive:
+        header = json.loads(_entry(archive, _HEADER).read())
+        if not isinstance(header, dict) or header.get("version") != VERSION:
+            raise ValueError(f"its version is not {VERSION}, the one that is known here")
+        stored = _entry(archive, _ESTIMATOR).read()
+        names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+        arrays = {name: _read_array(archive, f"{name}.npy") for name in names}
+        untrusted = sorted(set(_untrusted(stored)) - set(trusted))
+    if untrusted:
+        raise ValueError(
+            f"{path} holds types that are not trusted: {untrusted}. Nothing of it was loaded. If "
+            "you know that they are harmless, and trust who wrote the file, pass their names as "
+            "trusted=[...]."
+        )
+    with _naming(path):
+        return header, arrays, _restored(_skops().loads(stored, [*TRUSTED, *trusted]))
+
+
+def _skops():
+    try:
+        import skops.io
+    except ImportError as error:
+        raise ImportError(
+            "Saving and loading need the package skops: pip install 'cca_estimators[save]'."
+        ) from error
+    return skops.io
+
+
+@contextmanager
+def _naming(path):
+    """Name the file in what reading it raises: damage may show as an error of any kind."""
+    try:
+        yield
+    except (FileNotFoundError, ImportError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged or was not written by CrossModalIndex.save "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def _entry(archive, name):
+    """Open an entry, stored as it is: what one would unpack to is not known beforehand."""
+    info = archive.getinfo(name)
+    if info.compress_type != ZIP_STORED:
+        raise ValueError(f"{name} is compressed, which it never is when saved")
+    return archive.open(info)
+
+
+def _read_array(archive, name):
+    """Read an array, whose header must fit the size of the entry, and which holds no objects."""
+    with _entry(archive, name) as file:
+        version = npy.read_magic(file)
+        reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = reader(file)
+        if file.tell() + prod(shape) * dtype.itemsize != archive.getinfo(name).file_size:
+            raise ValueError(f"{name} has another size than its header says")
+    with _entry(archive, name) as file:
+        return npy.read_array(file, allow_pickle=False)
+
+
+def _untrusted(stored):
+    return set(_skops().get_untrusted_types(data=stored)) - set(TRUSTED)
+
+
+def _warn_untrusted(untrusted):
+    if untrusted:
+        warnings.warn(
+            f"The estimator holds types that are not trusted when it is loaded: pass "
+            f"trusted={sorted(untrusted)} to load.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _portable(estimator):
+    """Return the estimator with deep ones, here or in pipelines, as dicts."""
+    if hasattr(estimator, "steps"):
+        return _with_steps(estimator, _portable)
+    if callable(getattr(estimator, "kernel", None)):
+        raise ValueError(
+            f"The kernel of {type(estimator).__name__} is a function, which is no data. Name a "
+            "kernel, or keep the estimator by joblib.dump, which is to be loaded from trusted "
+            "files only."
+        )
+    if not hasattr(estimator, "_to_data"):
+        return estimator
+    name = type(estimator).__name__
+    if type(estimator) is not getattr(import_module(_DEEP), name, None):
+        raise ValueError(
+            f"{name} is a class of its own, and only the deep estimators of cca_estimators can be "
+            "made again from numbers."
+        )
+    return {"deep": name, **estimator._to_data()}
+
+
+def _restored(stored):
+    """Return what `_portable` was given."""
+    if hasattr(stored, "steps"):
+        return _with_steps(stored, _restored)
+    if not isinstance(stored, dict):
+        return stored
+    deep = import_module(_DEEP)
+    if stored["deep"] not in deep.__all__:
+        raise ValueError(f"it names an estimator {stored['deep']!r}, which is not known")
+    return getattr(deep, stored["deep"])._from_data(stored)
+
+
+def _with_steps(pipeline, function):
+    pipeline = copy.copy(pipeline)
+    pipeline.steps = [(name, function(step)) for name, step in pipeline.steps]
+    return pipeline

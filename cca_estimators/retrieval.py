@@ -1,0 +1,420 @@
+"""Retrieval across views: a gallery that is embedded once and then answers queries."""
+
+from collections.abc import Mapping
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from cca_estimators import _reading, _search, _storage
+from cca_estimators._base import _restored_on_error
+from cca_estimators.metrics import _metric_of
+from cca_estimators.views import Views
+
+__all__ = ["CrossModalIndex"]
+
+_FORMAT = "cca_estimators.CrossModalIndex"
+_ID_KINDS = "biufUSmM"  # what NumPy stores without objects
+
+
+class CrossModalIndex(BaseEstimator):
+    """Index of the rows of one view, to be searched by rows of the other view or of the same one.
+
+    The gallery is embedded once, by an estimator of a joint embedding; a query is embedded when it
+    is asked. What is nearest is told by the metric of the estimator: one minus the cosine, in
+    [0, 2] and 1 to a row of zeros, or, for hashing methods, the share of the bits that differ.
+    These are the distances of scikit-learn's "cosine" and "hamming".
+
+    Neighbours come in the order of their distances. Rows with equal embeddings have equal
+    distances, and where distances are equal the row that was added first comes first, at the end of
+    the list too. The result depends neither on the number of threads nor on the memory allowed.
+
+    Read more in the :ref:`User Guide <retrieval>`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Estimator of a joint embedding, a pipeline that ends in one, or a search over such. One that
+        is fitted is used as it is, and never fitted again; of one that is not, `fit` fits a clone.
+    n_neighbors : int, default=5
+        Number of neighbours to find, unless `kneighbors` is given another.
+    gallery : str, default=None
+        Name of the view to index; None: the only view of X in `fit`, or the second of two.
+    backend : {{"exact", "faiss"}}, default="exact"
+        "exact" compares each query with every row of the gallery, in blocks that fit the cache, by
+        as many threads as OpenMP is set to use. scikit-learn's `working_memory` bounds the memory
+        beyond the results. "faiss" leaves the search to exhaustive indexes of the package
+        faiss-cpu, in float32: it may choose otherwise than "exact" among rows whose distances
+        differ by rounding only, and at the end of a list among equal ones.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted estimator.
+    gallery_ : str
+        Name of the view in the gallery.
+    metric_ : {{"cosine", "hamming"}}
+        Metric of the estimator.
+    n_components_ : int
+        Number of dimensions, or bits, of the embedding.
+    n_samples_fit_ : int
+        Number of rows in the gallery.
+    ids_ : ndarray of shape (n_samples_fit_,), or None
+        Ids of the rows, if they were given.
+
+    See Also
+    --------
+    sklearn.neighbors.NearestNeighbors : Search among rows of one space.
+
+    Notes
+    -----
+    A file that `save` has written holds arrays, numbers and names only, and loading one runs no
+    code of it, whoever wrote it. Trusted are the types that skops trusts by default (those of
+    Python and NumPy, and scikit-learn's estimators) and these: {trusted}. A deep estimator is made
+    anew from its parameters and the weights of its towers. A file that holds any other type is
+    refused, before anything of it is loaded, until you name that type to `load`. Being trusted
+    does not make a file right: it may still hold a poor or misleading model, or ask for much
+    memory.
+
+    Examples
+    --------
+    >>> from cca_estimators import CCCA, CrossModalIndex
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=200, n_classes=4, n_features=(8, 12), random_state=0)
+    >>> index = CrossModalIndex(CCCA(), n_neighbors=3).fit(X, y)
+    >>> index.gallery_
+    'visual'
+    >>> distances, rows = index.kneighbors({{"audio": X["audio"][:2]}})
+    >>> rows.shape
+    (2, 3)
+    >>> names = [f"video{{i}}" for i in range(200)]
+    >>> index.fit(X, y, ids=names).kneighbors({{"visual": X["visual"][:1]}}, 1)[1]
+    array([['video0']], dtype='<U8')
+    """
+
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "transform"])],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "gallery": [str, None],
+        "backend": [StrOptions({"exact", "faiss"})],
+    }
+
+    def __init__(self, estimator, *, n_neighbors=5, gallery=None, backend="exact"):
+        self.estimator = estimator
+        self.n_neighbors = n_neighbors
+        self.gallery = gallery
+        self.backend = backend
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, *, ids=None):
+        """Embed a gallery, and fit the estimator on it if it is not fitted.
+
+        Parameters
+        ----------
+        X : mapping of arrays by view name
+            Rows of the gallery, one view or both. To fit the estimator takes both.
+        y : array-like of shape (n_samples,), default=None
+            Class labels, for a supervised estimator that is not fitted; else ignored.
+        ids : array-like of shape (n_samples,), default=None
+            A number, string or date for each row, all different, which `kneighbors` returns
+            instead of the numbers of rows.
+
+        Returns
+        -------
+        self : object
+            The fitted index.
+
+        Raises
+        ------
+        ValueError
+            If X, y or ids are not as described. The index then stays as it was.
+        ImportError
+            If the backend is not installed.
+        """
+        with _restored_on_error(self):
+            views = _named_views(X)
+            self.gallery_ = list(views)[-1] if self.gallery is None else self.gallery
+            self.estimator_ = self._fitted_estimator(views, y)
+            self.metric_ = _known_metric(self.estimator_)
+            embedding = self._embedded(self._gallery_view(views))
+            self.n_components_ = embedding.shape[1]
+            self._hold(self._metric.stored(embedding), _checked_ids(ids, len(embedding)))
+        return self
+
+    def add(self, X, *, ids=None):
+        """Add rows to the gallery; the result is that of `fit` on all rows.
+
+        Each call copies the gallery, so add many rows at once.
+
+        Parameters
+        ----------
+        X : mapping of arrays by view name
+            Rows to add; views other than that of the gallery are ignored.
+        ids : array-like of shape (n_samples,), default=None
+            As in `fit`, and given if they were given there.
+
+        Returns
+        -------
+        self : object
+            The index.
+
+        Raises
+        ------
+        ValueError
+            If X or ids are not as described. The index then stays as it was.
+        """
+        check_is_fitted(self)
+        added = self._stored(self._gallery_view(_named_views(X)))
+        if ids is not None and self.ids_ is None:
+            raise ValueError("ids are given, but fit was given none: the rows there have numbers.")
+        if ids is None and self.ids_ is not None:
+            raise ValueError("The rows in the gallery have ids; pass ids for those to add.")
+        joined = self.ids_
+        if ids is not None:
+            joined = _joined_ids(self.ids_, _checked_ids(ids, len(added)))
+        self._hold(np.concatenate([self._rows, added]), joined)
+        return self
+
+    def kneighbors(self, queries, n_neighbors=None, return_distance=True):
+        """Find the nearest rows of the gallery.
+
+        Parameters
+        ----------
+        queries : mapping of one array by view name
+            Rows of either view, as in ``{{"audio": rows}}``.
+        n_neighbors : int, default=None
+            Number of neighbours of each query, at most the number of rows in the gallery; None:
+            that of the constructor.
+        return_distance : bool, default=True
+            Whether to return the distances.
+
+        Returns
+        -------
+        distances : ndarray of float64, shape (n_queries, n_neighbors)
+            Nearest first; only if `return_distance` is True.
+        neighbors : ndarray of shape (n_queries, n_neighbors)
+            Ids of the neighbours or, if none were given, their rows in the gallery.
+
+        Raises
+        ------
+        ValueError
+            If queries or n_neighbors are not as described.
+        """
+        check_is_fitted(self)
+        n_neighbors = self._checked_n_neighbors(n_neighbors)
+        views = _named_views(queries)
+        if len(list(views)) != 1:
+            raise ValueError(f"queries holds the views {list(views)}; pass the one to search by.")
+        stored = self._stored(views)
+        search = _search.nearest if self._faiss is None else self._faiss.nearest
+        distances, rows = search(self._metric, stored, self._rows, n_neighbors)
+        neighbors = rows if self.ids_ is None else self.ids_[rows]
+        return (distances, neighbors) if return_distance else neighbors
+
+    def save(self, path):
+        """Write the index to one file, with its estimator.
+
+        Needs the package skops. Of a search, the best estimator is kept. Deep estimators keep what
+        they need to embed, and the losses of their epochs; callbacks, optimisers and adversaries
+        are left out, so one that is trained on after loading begins with new ones.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is overwritten.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has towers of its own or a function as kernel, which are code.
+        ImportError
+            If skops is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If the estimator holds types that must be named to `load`.
+        """
+        check_is_fitted(self)
+        header = {
+            "format": _FORMAT,
+            "n_neighbors": self.n_neighbors,
+            "gallery": self.gallery_,
+            "backend": self.backend,
+            "n_components": self.n_components_,
+        }
+        arrays = {"rows": self._rows} | ({} if self.ids_ is None else {"ids": self.ids_})
+        _storage.save(path, header, arrays, self.estimator_)
+
+    @classmethod
+    def load(cls, path, *, trusted=()):
+        """Read an index from a file without running any code of it, see the notes of the class.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that `save` has written.
+        trusted : collection of str, default=()
+            Further types that may be in it, such as ``["package.module.Class"]``. Whoever wrote
+            the file decides how such a type is used: look at its code before.
+
+        Returns
+        -------
+        index : CrossModalIndex
+            The index; its estimator is fitted. A device that is not there is replaced by the CPU.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or holds types that are not trusted, which it names.
+        ImportError
+            If skops, or the backend, is not installed.
+        """
+        header, arrays, estimator = _storage.load(path, trusted)
+        try:
+            return cls._of_parts(header, arrays, estimator)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no index: {error}") from error
+
+    @classmethod
+    def _of_parts(cls, header, arrays, estimator):
+        """Return an index of what `_storage.load` returned, which may be wrong in any way."""
+        if header["format"] != _FORMAT:
+            raise ValueError(f"its format is {header['format']!r}.")
+        options = {name: header[name] for name in ("n_neighbors", "gallery", "backend")}
+        index = cls(estimator, **options)
+        index._validate_params()
+        check_is_fitted(estimator)
+        index.estimator_, index.gallery_ = estimator, options["gallery"]
+        index.metric_, index.n_components_ = _known_metric(estimator), header["n_components"]
+        rows = np.ascontiguousarray(arrays["rows"])
+        index._metric.check_stored(rows)
+        ids = _checked_ids(arrays["ids"], len(rows)) if "ids" in arrays else None
+        index._hold(rows, ids)
+        return index
+
+    @property
+    def _metric(self):
+        return _search.METRICS[self.metric_](self.n_components_)
+
+    def _fitted_estimator(self, views, y):
+        try:
+            check_is_fitted(self.estimator)
+        except NotFittedError as error:
+            if len(list(views)) < 2:
+                raise NotFittedError(
+                    f"The estimator is not fitted, and X holds the views {list(views)} only. Fit "
+                    "it first, or pass both views, and the labels if it needs them, to fit it here."
+                ) from error
+            return clone(self.estimator).fit(views, y)
+        return self.estimator
+
+    def _gallery_view(self, views):
+        if self.gallery_ not in list(views):
+            raise ValueError(
+                f"The view of the gallery is {self.gallery_!r}; X holds the views {list(views)}."
+            )
+        return Views({self.gallery_: views[self.gallery_]})
+
+    def _embedded(self, views):
+        """Return the embedding of one view, as floats or bits."""
+        output = self.estimator_.transform(views)
+        if not isinstance(output, Mapping):
+            raise ValueError(
+                f"The estimator returned {type(output).__name__} for a mapping; it must embed "
+                "views by name, as the estimators of cca_estimators do."
+            )
+        bits = [np.uint8, bool] if self.metric_ == "hamming" else []
+        dtypes = [np.float64, np.float32, *bits]
+        embedding = check_array(output[next(iter(views))], dtype=dtypes, input_name="The embedding")
+        if self.metric_ == "hamming" and not np.isin(embedding, (0, 1)).all():
+            raise ValueError("The embedding has values other than 0 and 1, but metric='hamming'.")
+        return embedding
+
+    def _stored(self, views):
+        """Return the embedding of one view, which must fit the gallery, as the metric stores it."""
+        embedding = self._embedded(views)
+        if embedding.shape[1] != self.n_components_:
+            raise ValueError(
+                f"The embedding of view {next(iter(views))!r} has {embedding.shape[1]} columns, "
+                f"that of the gallery {self.n_components_}: they must be in the same space."
+            )
+        return self._metric.stored(embedding)
+
+    def _hold(self, rows, ids):
+        """Keep the rows of the gallery, as the metric stores them, and their ids."""
+        self._faiss = _search.Faiss(self._metric, rows) if self.backend == "faiss" else None
+        self._rows, self.ids_, self.n_samples_fit_ = rows, ids, len(rows)
+
+    def _checked_n_neighbors(self, n_neighbors):
+        n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
+        known = isinstance(n_neighbors, Integral) and not isinstance(n_neighbors, bool)
+        if not (known and 1 <= n_neighbors <= self.n_samples_fit_):
+            raise ValueError(
+                f"n_neighbors={n_neighbors!r} must be an int from 1 to the gallery's "
+                f"{self.n_samples_fit_} rows."
+            )
+        return n_neighbors
+
+
+def _named_views(X):
+    if not _reading.is_mapping(X):
+        raise ValueError(
+            f"X is a {type(X).__name__}; an index takes views by name, as in {{'audio': rows}}. "
+            "The views of an estimator fitted on one array are named 'first' and 'second'."
+        )
+    if not list(X):
+        raise ValueError("X holds no view.")
+    return Views(X)
+
+
+def _known_metric(estimator):
+    metric = _metric_of(estimator)
+    if metric not in _search.METRICS:
+        raise ValueError(
+            f"The estimator has metric={metric!r}; an index knows {list(_search.METRICS)}."
+        )
+    return metric
+
+
+def _checked_ids(ids, n_rows):
+    """Return ids as an array of distinct values, or None."""
+    if ids is None:
+        return None
+    array = np.asarray(ids)
+    if isinstance(ids, (list, tuple)) or array.dtype == object:
+        values = list(ids)
+        array = np.asarray(values)
+        same = array.tolist() == values  # NumPy makes strings of numbers among strings
+    else:
+        same = True
+    if array.ndim != 1 or array.dtype.kind not in _ID_KINDS or not same:
+        raise ValueError("ids must be numbers, strings or dates, of one type, in one dimension.")
+    if len(array) != n_rows:
+        raise ValueError(f"There are {len(array)} ids for {n_rows} rows: each row needs one.")
+    return _distinct(array)
+
+
+def _joined_ids(older, newer):
+    if older.dtype.kind != newer.dtype.kind:
+        raise ValueError(
+            f"The ids in the gallery have dtype {older.dtype}, those to add {newer.dtype}: use one "
+            "type."
+        )
+    return _distinct(np.concatenate([older, newer]))
+
+
+def _distinct(ids):
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        raise ValueError(f"ids must be distinct, but {values[counts > 1][0]!r} occurs repeatedly.")
+    return ids
+
+
+CrossModalIndex.__doc__ = CrossModalIndex.__doc__.format(
+    trusted=", ".join(f"``{name}``" for name in _storage.TRUSTED)
+)

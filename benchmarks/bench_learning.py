@@ -1,24 +1,29 @@
 """MAP of the deep methods over five seeds, against the linear methods on the same inputs.
 
 Default settings on standardised features; they were chosen by cross-validation on the training
-splits. Beside the mean over both directions: the loss of the first and of the last epoch, and the
-smallest standard deviation of an output over the test split.
+splits. Beside the mean over both directions: that of the same networks untrained (one epoch of a
+step size of 1e-12, then all that follows the towers), the loss of the first and of the last epoch,
+and the smallest standard deviation of an output over the test split.
 
-    python bench_learning.py [--data grid_digits.npz] [--methods CDCCA TNNCCCA] [--seeds 5]
+    python benchmarks/bench_learning.py [--data grid_digits.npz] [--methods CDCCA TNNCCCA]
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 from _common import RESULTS, system_information
+from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 import cca_estimators
 from cca_estimators import CCA, CCCA, PerView, Views
 from cca_estimators.datasets import load_spoken_digits
 
-METHODS = ["DCCA", "CDCCA", "SDCCA", "LSTMCCCA", "TNNCCCA"]
+METHODS = ["DCCA", "CDCCA", "SDCCA", "LSTMCCCA", "TNNCCCA", "ACMR", "UCAL", "UGACH", "AGAH"]
+N_SEEDS = 5
+UNTRAINED = {"learning_rate": 1e-12, "max_epochs": 1}
 
 
 def read_data(path):
@@ -37,6 +42,7 @@ def read_data(path):
 def row(name, estimators, train, test):
     """Fit every estimator; return the figures of the table."""
     scores, seconds, spreads, first, last = [], [], [], [], []
+    untrained = [untrained_score(estimator, train, test) for estimator in estimators]
     for estimator in estimators:
         start = time.perf_counter()
         estimator.fit(*train)
@@ -49,16 +55,21 @@ def row(name, estimators, train, test):
         last.append(history[-1]["train_loss"])
     each = " ".join(f"{score:.3f}" for score in scores)
     figures = [name, f"{np.mean(scores):.3f}", f"{np.std(scores):.3f}", each]
-    figures += [f"{np.mean(first):.2f}", f"{np.mean(last):.2f}", f"{min(spreads):.3f}"]
-    return [*figures, f"{np.median(seconds):.1f}"]
+    figures += [f"{np.mean(untrained):.3f}", f"{np.mean(first):.2f}", f"{np.mean(last):.2f}"]
+    return [*figures, f"{min(spreads):.3f}", f"{np.median(seconds):.1f}"]
+
+
+def untrained_score(estimator, train, test):
+    """Return the MAP of an estimator whose networks stay as they begin; of a linear one, NaN."""
+    if not hasattr(estimator, "learning_rate"):
+        return np.nan
+    return clone(estimator).set_params(**UNTRAINED).fit(*train).score(*test)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="a .npz file; left out: the embedded digits")
     parser.add_argument("--methods", nargs="+", default=METHODS)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--name", default="learning_embedded", help="of the file in results")
     options = parser.parse_args()
     train, test = read_data(options.data)
     system = system_information()
@@ -66,20 +77,21 @@ def main():
     lines = [
         f"{system['date']}, `{system['command']}`, {versions}.",
         "",
-        "| | MAP | std | each seed | first loss | last loss | least std | seconds |",
-        "|---|---:|---:|---|---:|---:|---:|---:|",
+        "| | MAP | std | each seed | untrained | first loss | last loss | least std | seconds |",
+        "|---|---:|---:|---|---:|---:|---:|---:|---:|",
     ]
     print("\n".join(lines), flush=True)
     linear = [("CCA", [CCA()]), ("CCCA", [CCCA()])]
     deep = [
-        (name, [getattr(cca_estimators, name)(random_state=seed) for seed in range(options.seeds)])
+        (name, [getattr(cca_estimators, name)(random_state=seed) for seed in range(N_SEEDS)])
         for name in options.methods
     ]
     for name, estimators in linear + deep:
         lines.append("| " + " | ".join(row(name, estimators, train, test)) + " |")
         print(lines[-1], flush=True)
+    data = Path(options.data).stem if options.data else "embedded"
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.name}.md").write_text("\n".join(lines) + "\n")
+    (RESULTS / f"learning_{data}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sklearn.preprocessing import normalize
 from cca_estimators.metrics import cross_modal_scores, mean_average_precision
 
 PEERS = ("torchmetrics", "pytorch-metric-learning", "scikit-learn")
-SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
+N_ROWS, SIZES = 5_621, (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 
 
 def make_data(n, dtype=np.float32, n_classes=10, n_components=10):
@@ -86,7 +86,7 @@ def pytorch_metric_learning(query, gallery, labels):
     return figures["mean_average_precision"]
 
 
-def against_peers(n_threads, n=5_621):
+def against_peers(n, n_threads):
     """Compare one direction, both, and all figures of both with the peers' one direction."""
     data = make_data(n)
     candidates = {
@@ -103,7 +103,7 @@ def against_peers(n_threads, n=5_621):
     return compare(title, calls, n_threads=n_threads, peers=PEERS, patience=20)
 
 
-def in_double_precision(n=5_621):
+def in_double_precision(n):
     data = make_data(n, dtype=np.float64)
     candidates = {
         "one matrix product and np.sort of the rows": sort_of_rows,
@@ -114,7 +114,7 @@ def in_double_precision(n=5_621):
     return compare(f"MAP, {n} x {n}, 10 components, 10 classes, float64", calls)
 
 
-def growth(sizes=SIZES):
+def growth(sizes):
     """Measure one direction for growing numbers of queries and items."""
     rows = []
     with threads(1):
@@ -128,10 +128,10 @@ def growth(sizes=SIZES):
 
 def tables():
     return [
-        against_peers(n_threads=1),
-        against_peers(n_threads=None),
-        in_double_precision(),
-        growth(),
+        against_peers(N_ROWS, n_threads=1),
+        against_peers(N_ROWS, n_threads=None),
+        in_double_precision(N_ROWS),
+        growth(SIZES),
     ]
 
 

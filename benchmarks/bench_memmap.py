@@ -26,8 +26,8 @@ def write_file(path, n_rows, width, seed):
     rows.flush()
 
 
-def tables(sizes=SIZES):
-    rows = []
+def tables(sizes=None):
+    sizes, rows = sizes or SIZES, []
     with tempfile.TemporaryDirectory() as folder, threads(1):
         paths = [Path(folder) / f"{width}.npy" for width in WIDTHS]
         for seed, (path, width) in enumerate(zip(paths, WIDTHS, strict=True)):
@@ -45,5 +45,5 @@ def tables(sizes=SIZES):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
-    write("memmap", tables(tuple(parser.parse_args().sizes)))
+    parser.add_argument("--sizes", nargs="+", type=int)
+    write("memmap", tables(parser.parse_args().sizes))

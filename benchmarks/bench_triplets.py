@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from cca_estimators.deep.losses import triplet_loss
 
 PEERS = ("pytorch-metric-learning",)
+N_ROWS, SIZES = 512, (256, 512, 1_024, 2_048, 4_096)
 MINING = ("batch_all", "batch_hard", "semi_hard", "random")
 MARGIN = 0.5
 
@@ -61,7 +62,7 @@ def pytorch_metric_learning(x, y, labels):
     return loss(x, labels, ref_emb=y, ref_labels=labels.clone())
 
 
-def against_peers(n=512, n_classes=10):
+def against_peers(n, n_classes, n_threads):
     batch = make_batch(n, n_classes)
     candidates = {
         "one matrix product and its gradient": squared_distances,
@@ -71,7 +72,7 @@ def against_peers(n=512, n_classes=10):
     }
     calls = {name: differentiated(loss, *batch) for name, loss in candidates.items()}
     title = f"All triplets of {n} rows, {n_classes} classes, 128 outputs, float32"
-    table = compare(title, calls, peers=PEERS, patience=15)
+    table = compare(title, calls, peers=PEERS, patience=15, n_threads=n_threads)
     seconds = {row.name: row.seconds for row in table.rows}
     if seconds["pytorch-metric-learning"]:
         times = seconds["pytorch-metric-learning"] / seconds["ours"]
@@ -88,7 +89,7 @@ def mining(n=256, n_classes=10):
     return compare(f"Kinds of mining, {n} rows, {n_classes} classes", calls, repeats=20)
 
 
-def growth(sizes=(256, 512, 1_024, 2_048, 4_096), n_classes=10):
+def growth(sizes, n_classes=10):
     """Measure all triplets of growing batches."""
     rows = []
     with threads(1):
@@ -102,7 +103,12 @@ def growth(sizes=(256, 512, 1_024, 2_048, 4_096), n_classes=10):
 
 
 def tables():
-    return [against_peers(), against_peers(n_classes=100), mining(), growth()]
+    compared = [
+        against_peers(N_ROWS, n_classes, n_threads)
+        for n_classes in (10, 100)
+        for n_threads in (1, None)
+    ]
+    return [*compared, mining(), growth(SIZES)]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,129 @@
+"""Run the benchmarks, each in a fresh process, and write what came of them to results/summary.md.
+
+    python benchmarks/run.py                              # all but learning, half an hour or more
+    python benchmarks/run.py linear map                   # some
+    python benchmarks/run.py --data grid_digits.npz       # with the quality of retrieval on a file
+    python benchmarks/run.py --quick                      # a smoke test of a minute or two
+
+A benchmark is a script bench_<name>.py, which can be run on its own too; it writes its tables to
+results/<name>.md and .json. One that fails does not stop the others. With --quick, data are small,
+candidates run once, and the results go to the folder quick instead.
+"""
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+import _common
+
+FOLDER = Path(__file__).resolve().parent
+PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
+TAKE_DATA = ("learning", "quality")
+BY_NAME_ONLY = ("learning",)  # a quarter of an hour
+# Constants of the scripts that make them small, for --quick.
+QUICK = {
+    "epoch": {"N_ROWS": 800},
+    "exactness": {},
+    "index": {},
+    "kernel": {"SIZES": (200,), "CCA_ZOO_UP_TO": 200, "WIDE": (1_000, (8, 8))},
+    "learning": {"METHODS": ["DCCA"], "N_SEEDS": 1},
+    "linear": {"N_ROWS": 500, "WIDTHS": (12, 16), "SIZES": (100, 200, 400, 800)},
+    "map": {"N_ROWS": 300, "SIZES": (100, 200, 400)},
+    "memmap": {"SIZES": (1_000, 2_000)},
+    "quality": {},
+    "scaling": {"SHRINK": 50},
+    "triplets": {"N_ROWS": 64, "SIZES": (32, 64)},
+}
+
+
+def benchmarks():
+    """Return the names of all benchmarks."""
+    return sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
+
+
+def run_benchmark(name, data, quick, results):
+    """Run a benchmark in the process that calls this; return the names of missing peers."""
+    arguments = ["--data", data] if data and name in TAKE_DATA else []
+    sys.argv = [f"benchmarks/bench_{name}.py", *arguments]
+    _common.RESULTS, _common.QUICK = results, quick
+    module = importlib.import_module(f"bench_{name}")
+    if quick:
+        make_small(module, QUICK[name])
+    if not hasattr(module, "tables"):
+        return module.main() or []
+    tables = module.tables()
+    _common.write(name, tables)
+    rows = [row for table in tables for row in table.rows]
+    return sorted({row.name for row in rows if row.note.startswith("missing")})
+
+
+def make_small(module, constants):
+    """Set constants of a module, which must have them."""
+    unknown = set(constants) - set(vars(module))
+    if unknown:
+        raise AttributeError(f"{module.__name__} has no {sorted(unknown)}")
+    vars(module).update(constants)
+
+
+def status_of(name, options, results):
+    """Run a benchmark in a fresh process; return its status, its seconds and missing peers."""
+    if name == "quality" and not options.data:
+        return "skipped: needs --data", 0.0, []
+    start, status, missing = time.perf_counter(), "ok", []
+    try:
+        missing = _common.in_fresh_process(
+            run_benchmark, name, options.data, options.quick, results
+        )
+    except Exception as error:  # whatever it is, the others are to run
+        status = f"failed: {type(error).__name__}: {error}".replace("\n", " ")
+    return status, time.perf_counter() - start, missing
+
+
+def summary(rows):
+    """Return the table of all benchmarks in Markdown, under the date, command and versions."""
+    lines = [
+        f"| {name} | {status} | {seconds:.0f} | {', '.join(missing) or '-'} |"
+        for name, (status, seconds, missing) in rows.items()
+    ]
+    table = ["| benchmark | status | seconds | peers missing |", "|---|---|---:|---|", *lines]
+    text = "\n".join(table)
+    return f"{_common.heading(_common.system_information(PEERS))}\n\n{text}\n"
+
+
+def read_options(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(benchmarks())}")
+    parser.add_argument("--data", help="an npz file for quality and learning")
+    parser.add_argument("--quick", action="store_true", help="a smoke test; keeps the results")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - set(benchmarks())
+    if unknown:
+        parser.error(f"no benchmark is called {sorted(unknown)}; there are {benchmarks()}")
+    if options.data:
+        if not Path(options.data).exists():
+            parser.error(f"--data {options.data} is not there")
+        options.data = str(Path(options.data).resolve())
+    return options
+
+
+def main(arguments=None):
+    options = read_options(arguments)
+    chosen = options.names or [name for name in benchmarks() if name not in BY_NAME_ONLY]
+    results = FOLDER / ("quick" if options.quick else "results")
+    results.mkdir(exist_ok=True)
+    rows = {}
+    for name in chosen:
+        print(f"\n## {name}\n", flush=True)
+        rows[name] = status_of(name, options, results)
+        print(f"\n{name}: {rows[name][0]}, {rows[name][1]:.0f} s", flush=True)
+        (results / "summary.md").write_text(summary(rows))
+    print("\n" + summary(rows))
+    return int(any(status.startswith("failed") for status, _, _ in rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,9 +6,8 @@ import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from cca_estimators import _ranking
 from cca_estimators.display._axes import panels
-from cca_estimators.metrics import _metric_of
+from cca_estimators.retrieval import CrossModalIndex
 
 # mark, colour that the colour-blind tell apart, style of the frame
 _HIT, _MISS = ("✓", "#009e73", "-"), ("✗", "#d55e00", "--")
@@ -125,13 +124,14 @@ class RetrievalDisplay:
             If an argument is not as described.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        neighbors = _neighbors(estimator, queries, gallery, n_neighbors)
+        index = CrossModalIndex(estimator).fit(gallery)
+        neighbors = index.kneighbors(queries, n_neighbors, return_distance=False)
         display = cls._of_neighbors(
             neighbors,
             query_labels,
             gallery_labels,
-            _rows_to_draw(queries) if query_items is None else query_items,
-            _rows_to_draw(gallery) if gallery_items is None else gallery_items,
+            _pictures(*queries.values()) if query_items is None else query_items,
+            _pictures(gallery[index.gallery_]) if gallery_items is None else gallery_items,
         )
         return display.plot(ax, query_kw=query_kw, gallery_kw=gallery_kw)
 
@@ -229,18 +229,8 @@ class RetrievalDisplay:
         return self
 
 
-def _neighbors(estimator, queries, gallery, n_neighbors):
-    metric = _metric_of(estimator)
-    query, items = (
-        _ranking._comparable(np.asarray(next(iter(estimator.transform(X).values()))), metric)
-        for X in (queries, gallery)
-    )
-    return np.argsort(-query @ items.T, axis=1, kind="stable")[:, :n_neighbors]
-
-
-def _rows_to_draw(view):
-    """Return the rows of the only view where each is a picture, else None."""
-    (rows,) = view.values()
+def _pictures(rows):
+    """Return rows that have two or three dimensions each, else None."""
     return np.asarray(rows) if np.ndim(rows) > 2 else None
 
 

@@ -33,7 +33,16 @@ QUICK = {
     "map": {"N_ROWS": 300, "SIZES": (100, 200, 400)},
     "memmap": {"SIZES": (1_000, 2_000)},
     "quality": {},
-    "scaling": {"SHRINK": 50},
+    "scaling": {
+        "LONG": (1_000, 2_000),
+        "EXACT": (100, 200),
+        "LANDMARKS": (400, 800),
+        "EPOCH": (200, 400),
+        "RANKED": (100, 200),
+        "FEATURES": (8, 16),
+        "CLASSES": (10, 100),
+        "COMPONENTS": (1, 10),
+    },
     "triplets": {"N_ROWS": 64, "SIZES": (32, 64)},
 }
 

@@ -30,10 +30,10 @@ def fitted(method):
     return make_pipeline(PerView(StandardScaler()), method).fit(*train)
 
 
-scores = {"UGACH": [], "AGAH": []}
-for n_bits in lengths:
-    scores["UGACH"].append(fitted(UGACH(n_bits, max_epochs=25, random_state=0)).score(*test))
-    scores["AGAH"].append(fitted(AGAH(n_bits, max_epochs=10, random_state=0)).score(*test))
+hashing = {
+    "UGACH": [fitted(UGACH(n_bits, max_epochs=25, random_state=0)) for n_bits in lengths],
+    "AGAH": [fitted(AGAH(n_bits, max_epochs=10, random_state=0)) for n_bits in lengths],
+}
 real = fitted(ACMR(max_epochs=20, random_state=0)).score(*test)
 
 # %%
@@ -41,8 +41,9 @@ real = fitted(ACMR(max_epochs=20, random_state=0)).score(*test)
 # --------------
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-for name, values in scores.items():
-    left.semilogx(lengths, values, marker="o", base=2, label=name)
+for name, methods in hashing.items():
+    scores = [method.score(*test) for method in methods]
+    left.semilogx(lengths, scores, marker="o", base=2, label=name)
 left.axhline(real, color="black", linestyle=":", label="ACMR, 40 real numbers")
 left.set(xlabel="bits", ylabel="MAP on the test split", ylim=(0, 1), xticks=lengths)
 left.set_xticklabels(lengths)
@@ -50,16 +51,16 @@ left.legend()
 right.bar([str(n) for n in lengths], [n / 8 for n in lengths])
 right.axhline(40 * 4, color="black", linestyle=":", label="40 numbers in float32")
 right.set(xlabel="bits", ylabel="MB for a million items", title="memory")
-right.legend()
+right.legend(loc="center")
 plt.show()
 
 # %%
 # Hamming search
 # --------------
-# ``pack`` puts eight bits into a byte. A sound queries the images: their distance is the number of
-# bits that differ.
+# ``pack`` puts eight bits into a byte: a code of 32 takes four. A sound queries the images: their
+# distance is the number of bits that differ.
 
-pipe = fitted(AGAH(64, max_epochs=10, random_state=0))
+pipe = hashing["AGAH"][1]
 scaled, agah = pipe[:-1].transform(test[0]), pipe[-1]
 packed = agah.pack(scaled)
 query, gallery = packed["audio"][:5], packed["visual"]

@@ -56,12 +56,14 @@ def test_every_reference_leads_to_a_label_or_an_example(path):
     assert set(references) <= known
 
 
-def test_every_class_leads_to_the_user_guide():
+def test_every_class_leads_to_the_user_guide_and_has_an_example():
+    examples = "".join(path.read_text() for path in EXAMPLES)
     for name in listed(API):
         module, _, attribute = name.rpartition(".")
         public = getattr(import_module(module), attribute)
         if isinstance(public, type):
             assert "Read more in the :ref:`User Guide <" in public.__doc__, name
+            assert re.search(rf"\b{attribute}\(|\b{attribute}\.from_", examples), name
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -7,6 +7,7 @@ ORDER = [
     "plot_tnn_ccca",
     "plot_embedding",
     "plot_retrieved",
+    "plot_search",
     "plot_retrieval_curves",
     "plot_grid_search_map",
     "plot_poster_protocol",

@@ -10,8 +10,9 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TITLES = {
     "summary": "Summary",
     "quality": "MAP of all methods",
-    "poster_table_vegas": "MAP on VEGAS",
-    "poster_table_mv10k": "MAP on MV-10K",
+    "poster_table_digits": "The poster's protocol on the digits",
+    "poster_table_vegas": "The poster's protocol on VEGAS",
+    "poster_table_mv10k": "The poster's protocol on MV-10K",
     "linear": "Linear CCA",
     "exactness": "Exactness of linear CCA",
     "memmap": "CCA on files larger than memory",

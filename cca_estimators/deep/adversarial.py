@@ -183,6 +183,9 @@ class ACMR(AdversarialEstimator):
     it. The scale of the reversed gradient rises as ``2 / (1 + exp(-10 p)) - 1`` with the share `p`
     of the training that is done.
 
+    The adversary takes five steps for each of the networks, and its slope is penalised [2]_: an
+    adversary that lags behind is deceived by views that drift apart ever further.
+
     ``history_`` holds "embedding_loss", "adversary_loss" (log 2 = 0.69 at chance) and
     "adversary_accuracy" (1/2 at chance) of each epoch.
 
@@ -197,8 +200,8 @@ class ACMR(AdversarialEstimator):
         Number of outputs of a tower.
     margin : float, default=1.0
         By how much a positive must be nearer than a negative, by one minus the cosine.
-    adversary_weight : float, default=1.0
-        Largest scale of the reversed gradient; 0: no adversary.
+    adversary_weight : float, default=5.0
+        Largest scale of the reversed gradient; 0: the networks pay no heed to the adversary.
     {parameters}
 
     Attributes
@@ -215,6 +218,8 @@ class ACMR(AdversarialEstimator):
     ----------
     .. [1] B. Wang, Y. Yang, X. Xu, A. Hanjalic, H. Shen, "Adversarial cross-modal retrieval", ACM
        Multimedia, 154-162, 2017.
+    .. [2] L. Mescheder, A. Geiger, S. Nowozin, "Which training methods for GANs do actually
+       converge?", ICML, PMLR 80, 3481-3490, 2018.
 
     Examples
     --------
@@ -229,6 +234,7 @@ class ACMR(AdversarialEstimator):
     hidden_layer_sizes: tuple = (512,)
     dropout: float = 0.5
     margin: float = 1.0
+    adversary_weight: float = 5.0
 
     _parameter_constraints = {
         **AdversarialEstimator._parameter_constraints,
@@ -256,7 +262,8 @@ class UCAL(AdversarialEstimator):
 
         mean_j (x_j - y_j)^2 + v ([1 - std(x)]_+ + [1 - std(y)]_+) + c (cov(x) + cov(y))
 
-    plus the adversary's, with `v` and `c` the weights below.
+    plus the adversary's, which learns as that of :class:`ACMR`, with `v` and `c` the weights below.
+    These terms alone bring the views so close that the adversary has little left to tell them by.
 
     ``history_`` holds "embedding_loss", "adversary_loss" (log 2 = 0.69 at chance) and
     "adversary_accuracy" (1/2 at chance) of each epoch.
@@ -272,7 +279,7 @@ class UCAL(AdversarialEstimator):
     covariance_weight : float, default=0.1
         Weight of the covariances between outputs.
     adversary_weight : float, default=1.0
-        Largest scale of the reversed gradient; 0: no adversary.
+        Largest scale of the reversed gradient; 0: the networks pay no heed to the adversary.
     {parameters}
 
     Attributes

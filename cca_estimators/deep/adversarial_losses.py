@@ -103,6 +103,39 @@ def modality_loss(logits_x, logits_y):
     return (F.softplus(-logits_x).mean() + F.softplus(logits_y).mean()) / 2
 
 
+def slope_penalty(logits, rows):
+    """Return the mean squared norm of the gradient of a classifier at some rows.
+
+    With it, the game of a classifier of the views and the towers that deceive it comes to rest,
+    where it would otherwise go round in circles, or end with the views apart [1]_.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, 1) or (n,)
+        Outputs of the classifier, each of its row alone.
+    rows : Tensor, shape (n, n_outputs)
+        What they stem from, which must require a gradient.
+
+    Returns
+    -------
+    Tensor, shape ()
+
+    References
+    ----------
+    .. [1] L. Mescheder, A. Geiger, S. Nowozin, "Which training methods for GANs do actually
+       converge?", ICML, PMLR 80, 3481-3490, 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows = torch.ones(4, 2, requires_grad=True)
+    >>> slope_penalty(rows @ torch.tensor([3.0, 4.0]), rows).detach()
+    tensor(25.)
+    """
+    (slopes,) = torch.autograd.grad(logits.sum(), rows, create_graph=True)
+    return slopes.square().sum(dim=1).mean()
+
+
 def pair_distance(x, y):
     """Return the mean squared Euclidean distance of aligned rows.
 

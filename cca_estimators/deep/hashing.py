@@ -27,7 +27,7 @@ from cca_estimators.deep.hashing_losses import (
     update_code_map,
 )
 from cca_estimators.deep.losses import triplet_loss
-from cca_estimators.deep.net import Net
+from cca_estimators.deep.net import TwoPlayerNet
 from cca_estimators.views import Views
 
 __all__ = ["AGAH", "UGACH"]
@@ -176,7 +176,7 @@ class AsymmetricObjective(nn.Module):
         )
 
 
-class AsymmetricNet(Net):
+class AsymmetricNet(TwoPlayerNet):
     """Net that trains critics beside the towers, and class maps epoch by epoch.
 
     Parameters
@@ -187,21 +187,11 @@ class AsymmetricNet(Net):
         As for `Net`.
     """
 
+    opponent = "critics"
+
     def __init__(self, *args, adversary_weight=0.0, **kwargs):
         super().__init__(*args, **kwargs)
         self.adversary_weight = adversary_weight
-
-    def get_all_learnable_params(self):
-        """Yield the parameters that the first optimiser trains: those of the towers."""
-        yield from self.module_.named_parameters()
-
-    def initialize_optimizer(self, triggered_directly=None):
-        """Set up the optimiser of the towers and that of the critics."""
-        super().initialize_optimizer(triggered_directly)
-        self.critic_optimizer_ = torch.optim.Adam(
-            self.criterion_.critics.parameters(), lr=self.lr, betas=(0.5, 0.9)
-        )
-        return self
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Set the features and the codes of the classes from all rows."""
@@ -235,10 +225,10 @@ class AsymmetricNet(Net):
             for tower, name in zip(towers, self.module_.names, strict=True)
         ]
         critics = self.criterion_.critics_loss(features)
-        _step(self.critic_optimizer_, critics)
+        self.learn_opponent(critics)
         outputs = tuple(t.codes(f) for t, f in zip(towers, features, strict=True))
         loss = self.get_loss(outputs, codes, X=views, training=True)
-        _step(self.optimizer_, loss + self.adversary_weight * self.criterion_.passing(features))
+        self.learn(loss + self.adversary_weight * self.criterion_.passing(features), batch)
         self.history.record_batch("critic_loss", critics.item())
         return {"loss": loss, "y_pred": outputs}
 
@@ -249,12 +239,6 @@ def _critic(n_features):
     for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers[:-1])
-
-
-def _step(optimiser, loss):
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
 
 
 @documented
@@ -407,7 +391,7 @@ class RankingObjective(nn.Module):
         return scores, scores.T
 
 
-class RankingNet(Net):
+class RankingNet(TwoPlayerNet):
     """Net that trains a discriminator, and a generator that draws its negatives.
 
     Parameters
@@ -420,23 +404,17 @@ class RankingNet(Net):
         As for `Net`.
     """
 
+    opponent = "generators"
+
     def __init__(self, *args, n_pretrain=0, n_draws=1, **kwargs):
         super().__init__(*args, **kwargs)
         self.n_pretrain = n_pretrain
         self.n_draws = n_draws
         self.neighbours = None
 
-    def get_all_learnable_params(self):
-        """Yield the parameters of the discriminator."""
-        yield from self.module_.named_parameters()
-
-    def initialize_optimizer(self, triggered_directly=None):
-        """Set up the optimisers of the discriminator and of the generator."""
-        super().initialize_optimizer(triggered_directly)
-        self.generator_optimizer_ = torch.optim.AdamW(
-            self.criterion_.generators.parameters(), lr=self.lr
-        )
-        return self
+    def optimizer_of(self, parameters):
+        """Return the optimiser of the generator."""
+        return torch.optim.AdamW(parameters, lr=self.lr)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train with the rows and their neighbours at hand, and let go of them."""
@@ -461,13 +439,13 @@ class RankingNet(Net):
             for i, negative in enumerate((outputs[1][drawn[0]], outputs[0][drawn[1]]))
         ]
         loss = self.checked((hinges[0].mean() + hinges[1].mean()) / 2)
-        _step(self.optimizer_, loss)
+        self.learn(loss, batch)
         generator = sum(
             policy_gradient_loss(s, d, torch.sigmoid(h))
             for s, d, h in zip(scores, drawn, hinges, strict=True)
         )
         if not pretraining:
-            _step(self.generator_optimizer_, generator)
+            self.learn_opponent(generator)
         self.history.record_batch("generator_loss", generator.item())
         return {"loss": loss, "y_pred": outputs}
 

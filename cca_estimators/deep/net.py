@@ -121,6 +121,48 @@ class Net(NeuralNet):
         )
 
 
+class TwoPlayerNet(Net):
+    """Net whose criterion holds what plays against the towers, with an optimiser of its own.
+
+    Subclasses name it by `opponent` and write `train_step`, by `learn` for the towers. The
+    optimiser is `opponent_optimizer_`, which a checkpoint of skorch saves if it is given
+    ``f_opponent_optimizer``.
+    """
+
+    opponent = None
+
+    def get_all_learnable_params(self):
+        """Yield the parameters that the first optimiser trains: all but the opponent's."""
+        for name, parameter in super().get_all_learnable_params():
+            if not name.startswith(self.opponent):
+                yield name, parameter
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Set up both optimisers."""
+        super().initialize_optimizer(triggered_directly)
+        opponent = getattr(self.criterion_, self.opponent)
+        self.opponent_optimizer_ = self.optimizer_of(opponent.parameters())
+        return self
+
+    def optimizer_of(self, parameters):
+        """Return the optimiser of the opponent."""
+        return torch.optim.Adam(parameters, lr=self.lr, betas=(0.5, 0.9))
+
+    def learn(self, loss, batch):
+        """Take a step of the first optimiser; callbacks see the gradients before it."""
+        self.optimizer_.zero_grad()
+        loss.backward()
+        learnt = list(self.get_all_learnable_params())
+        self.notify("on_grad_computed", named_parameters=learnt, batch=batch, training=True)
+        self.optimizer_.step()
+
+    def learn_opponent(self, loss):
+        """Take a step of the opponent's optimiser."""
+        self.opponent_optimizer_.zero_grad()
+        loss.backward()
+        self.opponent_optimizer_.step()
+
+
 def _filled_up(rows):
     """Repeat the last row up to a multiple of the rows that a matrix product takes at once.
 

@@ -64,6 +64,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_signature": False,
     "thumbnail_size": (400, 300),
+    "image_srcset": ["2x"],
     "matplotlib_animations": False,
 }
 
@@ -74,6 +75,7 @@ html_static_path = ["_static", str(fonts)]
 html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_sourcelink = False
+# pages of their own need no list of sections; examples get its width, and that of their contents
 no_sections = ("install", "getting_started", "benchmarks", "extending", "contributing", "changelog")
 html_sidebars = {page: [] for page in no_sections}
 html_theme_options = {
@@ -81,7 +83,9 @@ html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
     "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {
+        page: ["page-toc"] for page in (*no_sections, "api/**", "user_guide/**")
+    },
     "show_prev_next": True,
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -20,8 +20,8 @@ from cca_estimators._ranking import _unit_rows
 _TILE_PAIRS = 2**18  # screened at once, few enough for the cache
 _MOST_QUERIES = 1024  # at once
 _SAMPLE_ROWS = 2048  # of the gallery, which give the first bounds
-_PAIR_BYTES = 64  # that each pair needs whose distance is computed
-_PAIRS = 2**20  # whose distances are computed at once
+_PAIR_BYTES = 64  # that a pair needs whose distance is computed, beside its rows
+_PAIRS = 2**18  # whose distances are computed at once
 
 
 class Cosine:
@@ -143,34 +143,46 @@ class Hamming:
 METRICS = {"cosine": Cosine, "hamming": Hamming}
 
 
-def nearest(metric, queries, gallery, n_neighbors):
-    """Find the nearest rows of a gallery exactly.
+class Exact:
+    """Exact search in blocks, by as many threads as OpenMP is set to use.
 
     Parameters
     ----------
     metric : Cosine or Hamming
-    queries, gallery : ndarray
+    gallery : ndarray
         Rows as `metric.stored` returns them.
-    n_neighbors : int
-        At most the number of rows of the gallery.
-
-    Returns
-    -------
-    distances : ndarray of float, shape (n_queries, n_neighbors)
-    rows : ndarray of int, shape (n_queries, n_neighbors)
-        Nearest first; of rows at the same distance, the first.
     """
-    n_threads = _openmp_effective_n_threads()
-    blocks = gen_batches(len(queries), _n_queries(len(gallery), n_neighbors))
-    with (
-        _get_threadpool_controller().limit(limits=1, user_api="blas"),
-        ThreadPoolExecutor(n_threads) as pool,
-    ):
-        found = [
-            _nearest_of_block(metric, queries[block], gallery, n_neighbors, pool)
-            for block in blocks
-        ]
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+    def __init__(self, metric, gallery):
+        self.metric = metric
+        self.gallery = gallery
+
+    def nearest(self, queries, n_neighbors):
+        """Find the nearest rows of the gallery.
+
+        Parameters
+        ----------
+        queries : ndarray
+            Rows as `metric.stored` returns them.
+        n_neighbors : int
+            At most the number of rows of the gallery.
+
+        Returns
+        -------
+        distances : ndarray of float, shape (n_queries, n_neighbors)
+        rows : ndarray of int, shape (n_queries, n_neighbors)
+            Nearest first; of rows at the same distance, the first.
+        """
+        blocks = gen_batches(len(queries), _n_queries(len(self.gallery), n_neighbors))
+        with (
+            _get_threadpool_controller().limit(limits=1, user_api="blas"),
+            ThreadPoolExecutor(_openmp_effective_n_threads()) as pool,
+        ):
+            found = [
+                _nearest_of_block(self.metric, queries[block], self.gallery, n_neighbors, pool)
+                for block in blocks
+            ]
+        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
 class Faiss:
@@ -191,16 +203,25 @@ class Faiss:
                 "backend='faiss' needs the package faiss-cpu: pip install 'cca_estimators[faiss]'. "
                 "backend='exact' finds the same neighbours without it."
             ) from error
+        self.metric = metric
+        self.gallery = gallery
         self.index = metric.faiss_index(faiss)
         self.index.add(metric.faiss_rows(gallery))
 
-    def nearest(self, metric, queries, gallery, n_neighbors):
-        """Find the nearest rows, and compute and order their distances as `nearest` does."""
-        rows = self.index.search(metric.faiss_rows(queries), n_neighbors)[1]
+    def __reduce__(self):
+        return Faiss, (self.metric, self.gallery)
+
+    def nearest(self, queries, n_neighbors):
+        """Find the nearest rows, and compute and order their distances as `Exact` does."""
+        rows = self.index.search(self.metric.faiss_rows(queries), n_neighbors)[1]
         owners = np.repeat(np.arange(len(queries)), n_neighbors)
-        distances = metric.distances(gallery[rows.ravel()], queries[owners]).reshape(rows.shape)
+        distances = self.metric.distances(self.gallery[rows.ravel()], queries[owners])
+        distances = distances.reshape(rows.shape)
         order = np.lexsort((rows, distances))
         return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+
+
+BACKENDS = {"exact": Exact, "faiss": Faiss}
 
 
 def _check_shape(rows, n_columns):
@@ -260,9 +281,10 @@ class _Best:
 
     def update(self, pairs):
         """Take in pairs of later rows and queries, numbered as `_passing` does."""
-        most = int(np.clip(_budget() // _PAIR_BYTES, 1, _PAIRS))
-        for piece in gen_batches(len(pairs), most):
-            rows, owners = np.divmod(pairs[piece], len(self.queries))
+        pair_bytes = _PAIR_BYTES + 24 * self.gallery.shape[1]
+        most = int(np.clip(_budget() // pair_bytes, 1, _PAIRS))
+        for start in range(0, len(pairs), most):
+            rows, owners = np.divmod(pairs[start : start + most], len(self.queries))
             distances = self.metric.distances(self.gallery[rows], self.queries[owners])
             nearer = distances < self.distances[owners, -1]
             self._merge(distances[nearer], rows[nearer], owners[nearer])

@@ -108,7 +108,7 @@ def _naming(path):
     """Name the file in what reading it raises: damage may show as an error of any kind."""
     try:
         yield
-    except (FileNotFoundError, ImportError):
+    except (FileNotFoundError, IsADirectoryError, PermissionError, ImportError):
         raise
     except Exception as error:
         raise ValueError(

@@ -100,7 +100,7 @@ class CrossModalIndex(BaseEstimator):
         "estimator": [HasMethods(["fit", "transform"])],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "gallery": [str, None],
-        "backend": [StrOptions({"exact", "faiss"})],
+        "backend": [StrOptions(set(_search.BACKENDS))],
     }
 
     def __init__(self, estimator, *, n_neighbors=5, gallery=None, backend="exact"):
@@ -176,7 +176,7 @@ class CrossModalIndex(BaseEstimator):
         joined = self.ids_
         if ids is not None:
             joined = _joined_ids(self.ids_, _checked_ids(ids, len(added)))
-        self._hold(np.concatenate([self._rows, added]), joined)
+        self._hold(np.concatenate([self._backend.gallery, added]), joined)
         return self
 
     def kneighbors(self, queries, n_neighbors=None, return_distance=True):
@@ -210,8 +210,7 @@ class CrossModalIndex(BaseEstimator):
         if len(list(views)) != 1:
             raise ValueError(f"queries holds the views {list(views)}; pass the one to search by.")
         stored = self._stored(views)
-        search = _search.nearest if self._faiss is None else self._faiss.nearest
-        distances, rows = search(self._metric, stored, self._rows, n_neighbors)
+        distances, rows = self._backend.nearest(stored, n_neighbors)
         neighbors = rows if self.ids_ is None else self.ids_[rows]
         return (distances, neighbors) if return_distance else neighbors
 
@@ -247,7 +246,7 @@ class CrossModalIndex(BaseEstimator):
             "backend": self.backend,
             "n_components": self.n_components_,
         }
-        arrays = {"rows": self._rows} | ({} if self.ids_ is None else {"ids": self.ids_})
+        arrays = {"rows": self._backend.gallery} | ({} if self.ids_ is None else {"ids": self.ids_})
         _storage.save(path, header, arrays, self.estimator_)
 
     @classmethod
@@ -347,8 +346,8 @@ class CrossModalIndex(BaseEstimator):
 
     def _hold(self, rows, ids):
         """Keep the rows of the gallery, as the metric stores them, and their ids."""
-        self._faiss = _search.Faiss(self._metric, rows) if self.backend == "faiss" else None
-        self._rows, self.ids_, self.n_samples_fit_ = rows, ids, len(rows)
+        self._backend = _search.BACKENDS[self.backend](self._metric, rows)
+        self.ids_, self.n_samples_fit_ = ids, len(rows)
 
     def _checked_n_neighbors(self, n_neighbors):
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
@@ -411,7 +410,8 @@ def _joined_ids(older, newer):
 def _distinct(ids):
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < len(ids):
-        raise ValueError(f"ids must be distinct, but {values[counts > 1][0]!r} occurs repeatedly.")
+        repeated = values[counts > 1].tolist()[0]
+        raise ValueError(f"ids must be distinct, but {repeated!r} occurs repeatedly.")
     return ids
 
 

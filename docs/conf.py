@@ -82,7 +82,7 @@ html_theme_options = {
     "logo": {"text": "cca_estimators"},
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "secondary_sidebar_items": {
         page: ["page-toc"] for page in (*no_sections, "api/**", "user_guide/**")
     },

@@ -8,7 +8,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -251,6 +251,21 @@ class CrossModalEstimator(ViewsTransformer):
                 "classes apart and needs two or more."
             )
         return codes
+
+    def _by_view(self, parameter):
+        """Return a parameter for each view: its values by name if it is a dict, else the same."""
+        value = getattr(self, parameter)
+        by_view = value if isinstance(value, dict) else dict.fromkeys(self.view_names_in_, value)
+        if set(by_view) != set(self.view_names_in_):
+            raise ValueError(
+                f"{parameter} names the views {list(by_view)}; the views of X are "
+                f"{self.view_names_in_}."
+            )
+        allowed = [kind for kind in self._parameter_constraints[parameter] if kind is not dict]
+        for name, chosen in by_view.items():
+            caller = f"{type(self).__name__} for view {name!r}"
+            validate_parameter_constraints({parameter: allowed}, {parameter: chosen}, caller)
+        return {name: by_view[name] for name in self.view_names_in_}
 
     def _class_codes(self, y, n_samples):
         """Read labels into `classes_` and return them as integers from 0."""

@@ -36,20 +36,32 @@ class Kernel:
     Parameters
     ----------
     kernel : str or callable
-        Name in scikit-learn's registry, or a function of two arrays of rows.
+        Name in scikit-learn's registry, a function of two arrays of rows, or "precomputed": the
+        first set of rows then is the kernel matrix.
     params : dict
         Parameters of a named kernel; those that it does not have are ignored.
-    kernel_params : dict
+    kernel_params : dict or None
         Keyword arguments of a callable, or further ones of a named kernel.
     """
 
     def __init__(self, kernel, params, kernel_params):
         self.kernel = kernel
         self.params = params
-        self.kernel_params = kernel_params
+        self.kernel_params = kernel_params or {}
+
+    @property
+    def is_precomputed(self):
+        """Whether rows are those of a kernel matrix."""
+        return self.kernel == "precomputed"
+
+    def kept(self, rows):
+        """Return the training rows, if new rows are to be compared with them, or None."""
+        return None if self.is_precomputed else rows
 
     def __call__(self, x, y):
-        """Return the kernel matrix, shape (len(x), len(y))."""
+        """Return the kernel matrix in a new array, shape (len(x), len(y))."""
+        if self.is_precomputed:
+            return np.array(x, dtype=np.float64)
         if callable(self.kernel):
             return np.array(self.kernel(x, y, **self.kernel_params), dtype=np.float64)
         params = {**self.params, **self.kernel_params}

@@ -27,21 +27,21 @@ _DEFAULT_COMPONENTS = 10
 _EXACT_ROWS = 4000
 _ROUNDING = 1e-13
 
-_PARAMETERS = """kernel : str or callable, default="rbf"
+_PARAMETERS = """kernel : str, callable or dict, default="rbf"
         Name of a kernel of :func:`sklearn.metrics.pairwise.pairwise_kernels`; a function of two
         arrays of rows which returns their kernel matrix, and receives sequences with their steps
-        (named kernels see them flattened); or "precomputed".
+        (named kernels see them flattened); or "precomputed". A dict sets the views apart by name,
+        as it does for all parameters down to `reg`.
     gamma : float, "scale", "median", None or dict, default="scale"
         Of the kernels that have it. "scale": ``1 / (n_features * variance)``; "median": one over
-        the median squared distance; None: ``1 / n_features``. A dict sets the views apart by name.
-    degree, coef0 : float, default=3, 1
+        the median squared distance; None: ``1 / n_features``.
+    degree, coef0 : float or dict, default=3, 1
         Of the kernels that have them.
     kernel_params : dict, default=None
-        Further keyword arguments of the kernel.
+        Further keyword arguments of the kernel, or such a dict for each view by name.
     reg : float or dict, default=0.001
         Ridge as a multiple of the mean variance in feature space, the mean of the diagonal of the
-        centred kernel. Positive: without a ridge all correlations are 1. A dict sets the views
-        apart by name.
+        centred kernel. Positive: without a ridge all correlations are 1.
     weighted : bool, default=True
         Multiply each variate by its canonical correlation, which serves cosine similarity; False:
         unit-variance variates.
@@ -63,6 +63,8 @@ _ATTRIBUTES = """correlations_ : ndarray of shape (n_components_,)
         Directions in the space of the features by landmarks; of the approximation only.
     gamma_, reg_ : dict of float
         Values used, by view name.
+    kernels_ : dict of callable
+        Kernel of each view, with its parameters.
     n_components_ : int
         Number of dimensions of the embedding.
     view_names_in_ : list of str
@@ -79,15 +81,15 @@ class KernelEmbedding(CrossModalEstimator):
     _parameter_constraints = {
         **CrossModalEstimator._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "kernel": [StrOptions({*PAIRWISE_KERNEL_FUNCTIONS, "precomputed"}), callable],
+        "kernel": [StrOptions({*PAIRWISE_KERNEL_FUNCTIONS, "precomputed"}), callable, dict],
         "gamma": [
             Interval(Real, 0, None, closed="neither"),
             StrOptions({"scale", "median"}),
             dict,
             None,
         ],
-        "degree": [Interval(Real, 0, None, closed="left")],
-        "coef0": [Interval(Real, None, None, closed="neither")],
+        "degree": [Interval(Real, 0, None, closed="left"), dict],
+        "coef0": [Interval(Real, None, None, closed="neither"), dict],
         "kernel_params": [dict, None],
         "reg": [Interval(Real, 0, None, closed="neither"), dict],
         "weighted": ["boolean"],
@@ -126,17 +128,19 @@ class KernelEmbedding(CrossModalEstimator):
         self.view_split = view_split
 
     def _fit(self, views, y):
-        self._steps_matter_ = callable(self.kernel)
+        kinds = self._by_view("kernel")
         rows = {
-            name: _kernels.as_rows(rows, name, self._steps_matter_) for name, rows in views.items()
+            name: _kernels.as_rows(rows, name, callable(kinds[name]))
+            for name, rows in views.items()
         }
-        self._check_square(rows)
-        self.reg_ = self._by_view(self.reg, "reg")
-        gammas = self._by_view(self.gamma, "gamma")
+        self._check_square(rows, kinds)
+        self.reg_ = self._by_view("reg")
+        gammas = self._by_view("gamma")
         self.gamma_ = {
             name: _kernels.resolved_gamma(gammas[name], rows[name].reshape(len(rows[name]), -1))
             for name in rows
         }
+        self.kernels_ = self._kernels(kinds)
         if self._is_exact(len(next(iter(rows.values())))):
             self._fit_exact(rows, y)
         else:
@@ -167,7 +171,7 @@ class KernelEmbedding(CrossModalEstimator):
         weights = self._row_weights(len(next(iter(rows.values()))), y)
         kernels, ridges, centrings = [], [], []
         for name, view in rows.items():
-            kernel = self._evaluated(name, view, view)
+            kernel = self.kernels_[name](view, view)
             size = weights @ np.abs(kernel.diagonal())
             centrings.append(_kernels.Centring(kernel, weights))
             kernels.append(centrings[-1].train(kernel))
@@ -178,13 +182,13 @@ class KernelEmbedding(CrossModalEstimator):
         self.dual_coef_, self._offsets_ = {}, {}
         for name, centring, dual in zip(rows, centrings, duals, strict=True):
             self.dual_coef_[name], self._offsets_[name] = centring.folded(dual)
-        self.X_fit_ = None if self.kernel == "precomputed" else rows
+        self.X_fit_ = {name: self.kernels_[name].kept(view) for name, view in rows.items()}
 
     def _fit_landmarks(self, rows, y):
         n_rows = len(next(iter(rows.values())))
         chosen = self._landmark_rows(n_rows, y, check_random_state(self.random_state))
         self.maps_ = {
-            name: _kernels.NystroemMap(self._kernel_of(name), view[chosen])
+            name: _kernels.NystroemMap(self.kernels_[name], view[chosen])
             for name, view in rows.items()
         }
         moments = self._moments(rows, y)
@@ -204,7 +208,7 @@ class KernelEmbedding(CrossModalEstimator):
     def _transform_view(self, name, rows):
         dtype = np.float32 if rows.dtype == np.float32 else np.float64
         scales = self.correlations_ if self.weighted else 1.0
-        rows = _kernels.as_rows(rows, name, self._steps_matter_)
+        rows = _kernels.as_rows(rows, name, callable(self.kernels_[name].kernel))
         embedding = np.empty((len(rows), self.n_components_), dtype)
         for taken, _ in _reading.blocks({name: self._kernel_sized(name, rows)}):
             embedding[taken] = self._variates(name, rows[taken]) * scales
@@ -213,8 +217,7 @@ class KernelEmbedding(CrossModalEstimator):
     def _variates(self, name, rows):
         if hasattr(self, "maps_"):
             return (self.maps_[name].transform(rows) - self.means_[name]) @ self.weights_[name]
-        trained = None if self.X_fit_ is None else self.X_fit_[name]
-        kernel = self._evaluated(name, rows, trained)
+        kernel = self.kernels_[name](rows, self.X_fit_[name])
         return kernel @ self.dual_coef_[name] - self._offsets_[name]
 
     def _kernel_sized(self, name, rows):
@@ -222,43 +225,34 @@ class KernelEmbedding(CrossModalEstimator):
         width = len(self.maps_[name].landmarks if hasattr(self, "maps_") else self.dual_coef_[name])
         return np.broadcast_to(np.zeros(1), (len(rows), width))
 
-    def _evaluated(self, name, x, y):
-        if self.kernel == "precomputed":
-            return np.array(x, dtype=np.float64)
-        return self._kernel_of(name)(x, y)
-
-    def _kernel_of(self, name):
-        params = {"gamma": self.gamma_[name], "degree": self.degree, "coef0": self.coef0}
-        return _kernels.Kernel(self.kernel, params, self.kernel_params or {})
+    def _kernels(self, kinds):
+        """Return the kernel of each view, with its parameters."""
+        degrees, offsets = self._by_view("degree"), self._by_view("coef0")
+        further = self.kernel_params or {}
+        if set(further) != set(kinds) or not all(isinstance(own, dict) for own in further.values()):
+            further = dict.fromkeys(kinds, further)
+        kernels = {}
+        for name, kind in kinds.items():
+            params = {"gamma": self.gamma_[name], "degree": degrees[name], "coef0": offsets[name]}
+            kernels[name] = _kernels.Kernel(kind, params, further[name])
+        return kernels
 
     def _is_exact(self, n_rows):
-        if self.kernel == "precomputed" or self.approx == "exact":
-            return True
-        return self.approx == "auto" and n_rows <= _EXACT_ROWS
+        if self.approx != "auto":
+            return self.approx == "exact"
+        precomputed = any(kernel.is_precomputed for kernel in self.kernels_.values())
+        return precomputed or n_rows <= _EXACT_ROWS
 
-    def _by_view(self, value, parameter):
-        by_view = value if isinstance(value, dict) else dict.fromkeys(self.view_names_in_, value)
-        if set(by_view) != set(self.view_names_in_):
-            raise ValueError(
-                f"{parameter} names the views {list(by_view)}; the views of X are "
-                f"{self.view_names_in_}."
-            )
-        for name, chosen in by_view.items():
-            if isinstance(chosen, Real) and chosen <= 0:
-                raise ValueError(
-                    f"{parameter} of view {name!r} is {chosen}; it must be positive. Without a "
-                    "ridge all correlations of a kernel CCA are 1."
-                )
-        return by_view
-
-    def _check_square(self, rows):
+    def _check_square(self, rows, kinds):
         for name, kernel in rows.items():
-            if self.kernel == "precomputed" and kernel.shape != (len(kernel), len(kernel)):
+            if kinds[name] != "precomputed":
+                continue
+            if kernel.shape != (len(kernel), len(kernel)):
                 raise ValueError(
                     f"View {name!r} has shape {kernel.shape}; kernel='precomputed' needs the "
                     "square kernel matrix of the training rows."
                 )
-            if self.kernel == "precomputed" and self.approx == "nystroem":
+            if self.approx == "nystroem":
                 raise ValueError("approx='nystroem' needs rows, not a precomputed kernel matrix.")
 
     def _check_varies(self, name, variance, size):

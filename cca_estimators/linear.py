@@ -112,7 +112,7 @@ class LinearEmbedding(CrossModalEstimator):
     def _solve(self, moments):
         names = self.view_names_in_
         self._check_varies(moments)
-        self.reg_ = ridges(self.reg, names, moments)
+        self.reg_ = _ridges(self._by_view("reg"), moments)
         most = self._most_components(moments)
         solution = solve(moments, self.n_components, tuple(self.reg_.values()), most)
         self.weights_ = dict(zip(names, solution.weights, strict=True))
@@ -405,31 +405,12 @@ def _sorted_labels(labels):
     return together
 
 
-def ridges(reg, names, moments):
-    """Return the ridge of each view, relative to its mean variance, by name.
-
-    Parameters
-    ----------
-    reg : float, "auto" or dict
-        See `CCA`.
-    names : list of str
-        Names of the two views.
-    moments : Moments
-
-    Returns
-    -------
-    dict of float
-    """
-    by_view = reg if isinstance(reg, dict) else dict.fromkeys(names, reg)
-    if set(by_view) != set(names):
-        raise ValueError(f"reg names the views {list(by_view)}; the views of X are {names}.")
-    chosen = {}
-    for name, covariance, rows in zip(names, (moments.xx, moments.yy), moments.n_rows, strict=True):
-        value = by_view[name]
-        chosen[name] = float(shrinkage_ridge(covariance, rows)) if value == "auto" else value
-        if not (isinstance(chosen[name], Real) and 0 <= chosen[name] < np.inf):
-            raise ValueError(
-                f"reg of view {name!r} is {value!r}; a finite ridge of at least 0, or 'auto', is "
-                "needed."
-            )
-    return chosen
+def _ridges(reg, moments):
+    """Return the ridge of each view, relative to its mean variance, of settings by view name."""
+    covariances = (moments.xx, moments.yy)
+    return {
+        name: float(shrinkage_ridge(covariance, n_rows)) if value == "auto" else value
+        for (name, value), covariance, n_rows in zip(
+            reg.items(), covariances, moments.n_rows, strict=True
+        )
+    }

@@ -167,6 +167,36 @@ def test_parameters_by_view_and_by_name(data):
     np.testing.assert_allclose(poly.correlations_, expected)
 
 
+def test_kernels_by_view(data):
+    X, y = data
+    explicit = {
+        "audio": polynomial_kernel(X["audio"], degree=2, coef0=3, gamma=0.1),
+        "visual": rbf_kernel(X["visual"], gamma=0.05),
+    }
+    expected = CKCCA(2, kernel="precomputed").fit(explicit, y).transform(explicit)
+    parameters = {
+        "gamma": {"audio": 0.1, "visual": 0.05},
+        "degree": {"audio": 2, "visual": 3},
+        "coef0": {"audio": 3, "visual": 1},
+    }
+    by_name = CKCCA(2, kernel={"audio": "poly", "visual": "rbf"}, **parameters).fit(X, y)
+    assert_same(by_name.transform(X), expected)
+    own = CKCCA(
+        2,
+        kernel={"audio": polynomial_kernel, "visual": "precomputed"},
+        kernel_params={"audio": {"degree": 2, "coef0": 3, "gamma": 0.1}, "visual": {}},
+    )
+    mixed = {"audio": X["audio"], "visual": explicit["visual"]}
+    assert_same(own.fit(mixed, y).transform(mixed), expected)
+
+
+def test_parameters_set_after_fit_do_not_change_the_transform(data):
+    X, _ = data
+    fitted = KCCA(2, gamma=0.1).fit(X)
+    before = fitted.transform(X)
+    assert_same(fitted.set_params(kernel="linear", degree=7).transform(X), before, 0)
+
+
 def test_the_ridge_keeps_independent_views_apart():
     rng = np.random.default_rng(0)
     X = {"audio": rng.standard_normal((300, 5)), "visual": rng.standard_normal((300, 5))}
@@ -188,7 +218,14 @@ def test_reg_means_the_same_at_any_scale(data, method):
     ("options", "message"),
     [
         ({"reg": 0.0}, "The 'reg' parameter of KCCA must be"),
-        ({"reg": {"audio": 0.0, "visual": 1.0}}, "reg of view 'audio' is 0.0; it must be positive"),
+        (
+            {"reg": {"audio": 0.0, "visual": 1.0}},
+            r"'reg' parameter of KCCA for view 'audio' must be a float in the range \(0.0, inf\)",
+        ),
+        (
+            {"kernel": {"audio": "rbf", "visual": "euclid"}},
+            "The 'kernel' parameter of KCCA for view 'visual' must be",
+        ),
         ({"gamma": {"sound": 1.0}}, r"gamma names the views \['sound'\]; the views of X are"),
         ({"kernel": "euclid"}, "The 'kernel' parameter of KCCA must be"),
     ],

@@ -257,10 +257,10 @@ def test_too_many_components_warn(data):
 @pytest.mark.parametrize(
     ("name", "options", "bar"),
     [
-        ("grid_digits", {"reg": 1e-4, "gamma": {"audio": 0.0015625, "visual": 0.0001953}}, 0.80),
+        ("grid_digits", {"reg": 1e-4, "gamma": {"audio": 0.0015625, "visual": 0.00058594}}, 0.80),
         (
             "spoken_written_digits",
-            {"reg": 1e-4, "gamma": {"audio": 0.00078125, "visual": 0.015625}},
+            {"reg": 1e-4, "gamma": {"audio": 0.00078125, "visual": 0.046875}},
             0.84,
         ),
     ],

@@ -1,6 +1,7 @@
 """Fit of exact KCCA and CKCCA against peers, and of their approximation by landmarks."""
 
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 from _common import compare, write
@@ -10,7 +11,7 @@ from cca_estimators import CKCCA, KCCA
 
 N_COMPONENTS, GAMMA, REG = 5, 0.05, 0.1
 SIZES = (1_000, 2_000, 4_000)
-CCA_ZOO_UP_TO = 2_000  # about ten times longer at twice the size
+CCA_ZOO_ONCE_FROM = 4_000  # minutes a run
 WIDE = 20_000, (128, 1024)
 
 
@@ -60,7 +61,7 @@ def pyrcca(x, y, labels):
     model.train([x, y])
 
 
-def exact(n_rows):
+def exact(n_rows, n_threads=1):
     data = make_data(n_rows)
     candidates = {
         "the two kernels": the_two_kernels,
@@ -68,12 +69,18 @@ def exact(n_rows):
         "ours: CKCCA": partial(ours, CKCCA),
         "mvlearn KMCCA (patched)": mvlearn,
         "pyrcca (patched)": pyrcca,
+        "cca-zoo KCCA": cca_zoo,
     }
-    if n_rows <= CCA_ZOO_UP_TO:
-        candidates["cca-zoo KCCA"] = cca_zoo
+    once = ("cca-zoo KCCA",) if n_rows >= CCA_ZOO_ONCE_FROM and find_spec("cca_zoo") else ()
     calls = {name: partial(function, *data) for name, function in candidates.items()}
-    title = f"Exact kernel CCA, {n_rows} x (20, 20), RBF"
-    return compare(title, calls, patience=20, peers=("cca-zoo", "pyrcca", "mvlearn"))
+    return compare(
+        f"Exact kernel CCA, {n_rows} x (20, 20), RBF",
+        calls,
+        patience=20,
+        n_threads=n_threads,
+        peers=("cca-zoo", "pyrcca", "mvlearn"),
+        once=once,
+    )
 
 
 def blocks_and_products(x, y, labels):
@@ -85,7 +92,7 @@ def blocks_and_products(x, y, labels):
     features[0].T @ features[0], features[1].T @ features[1], features[0].T @ features[1]
 
 
-def landmarks():
+def landmarks(n_threads):
     data = make_data(*WIDE)
     candidates = {
         "kernel blocks and matrix products": blocks_and_products,
@@ -93,11 +100,13 @@ def landmarks():
         "ours: CKCCA, 300 landmarks": partial(ours, CKCCA, approx="nystroem"),
     }
     calls = {name: partial(function, *data) for name, function in candidates.items()}
-    return compare(f"Kernel CCA by landmarks, {WIDE[0]} x {WIDE[1]}, RBF", calls)
+    title = f"Kernel CCA by landmarks, {WIDE[0]} x {WIDE[1]}, RBF"
+    return compare(title, calls, n_threads=n_threads)
 
 
 def tables():
-    return [*(exact(n_rows) for n_rows in SIZES), landmarks()]
+    one_thread = [*(exact(n_rows) for n_rows in SIZES), landmarks(1)]
+    return [*one_thread, exact(2_000, n_threads=None), landmarks(None)]
 
 
 if __name__ == "__main__":

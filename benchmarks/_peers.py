@@ -19,23 +19,29 @@ def cca_zoo(x, y, n_components):
     return CCA(n_components).fit([x, y])
 
 
-def pyrcca(x, y, n_components):
+def pyrcca(x, y, n_components, reg=0.0):
     import scipy.linalg
     from rcca import rcca
 
     rcca.eigh = lambda a, b, eigvals: scipy.linalg.eigh(a, b, subset_by_index=eigvals)
-    model = rcca.CCA(kernelcca=False, reg=0.0, numCC=n_components, verbose=False)
+    model = rcca.CCA(kernelcca=False, reg=reg, numCC=n_components, verbose=False)
     return model.train([x, y])
 
 
-def mvlearn(x, y, n_components):
+def patch_mvlearn(cls):
+    """Give a class of mvlearn, and one that it uses, the method of the base class they lack."""
     from mvlearn.compose.split import SimpleSplitter
-    from mvlearn.embed import CCA
     from sklearn.base import BaseEstimator
 
-    for cls in (CCA, SimpleSplitter):
-        cls.__sklearn_tags__ = lambda self: BaseEstimator().__sklearn_tags__()
-    return CCA(n_components=n_components).fit([x, y])
+    for each in (cls, SimpleSplitter):
+        each.__sklearn_tags__ = lambda self: BaseEstimator().__sklearn_tags__()
+
+
+def mvlearn(x, y, n_components, regs=None):
+    from mvlearn.embed import CCA
+
+    patch_mvlearn(CCA)
+    return CCA(n_components=n_components, regs=regs).fit([x, y])
 
 
 def scikit_learn(x, y, n_components):

@@ -26,8 +26,8 @@ BY_NAME_ONLY = ("learning",)  # a quarter of an hour
 QUICK = {
     "epoch": {"N_ROWS": 800},
     "exactness": {},
-    "index": {},
-    "kernel": {"SIZES": (200,), "CCA_ZOO_UP_TO": 200, "WIDE": (1_000, (8, 8))},
+    "index": {"N_GALLERY": 2_000, "N_QUERIES": 100, "SIZES": (500, 1_000, 2_000)},
+    "kernel": {"SIZES": (200,), "ALL_THREADS": 200, "WIDE": (1_000, (8, 8))},
     "learning": {"METHODS": ["DCCA"], "N_SEEDS": 1},
     "linear": {"N_ROWS": 500, "WIDTHS": (12, 16), "SIZES": (100, 200, 400, 800)},
     "map": {"N_ROWS": 300, "SIZES": (100, 200, 400)},
@@ -39,6 +39,7 @@ QUICK = {
         "LANDMARKS": (400, 800),
         "EPOCH": (200, 400),
         "RANKED": (100, 200),
+        "INDEXED": (1_000, 2_000),
         "FEATURES": (8, 16),
         "CLASSES": (10, 100),
         "COMPONENTS": (1, 10),

@@ -140,10 +140,23 @@ def test_axes_given_are_drawn_on_or_divided(draw, layout):
     figure.canvas.draw()
     assert display.figure_ is figure
     assert not left.has_data()
+    assert not figure.legends
     drawn = display.axes_.flat if hasattr(display, "axes_") else [display.ax_]
     for axes in drawn:
         assert axes.get_position().x0 >= right.get_position().x0 - 1e-6
     assert len(plt.get_fignums()) == 1
+
+
+@pytest.mark.parametrize("draw", [draw_embedding, draw_curve])
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_the_legend_is_beside_the_axes_where_the_figure_makes_room(draw, layout):
+    figure, ax = plt.subplots(layout=layout)
+    display = draw(ax=ax)
+    figure.canvas.draw()
+    axes = display.axes_[0, -1] if hasattr(display, "axes_") else ax
+    legend = axes.get_legend().get_window_extent()
+    assert (legend.x0 > axes.bbox.x1) == (layout == "constrained")
+    assert legend.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize(("draw", "shape"), [(draw_embedding, (1, 3)), (draw_retrieved, (2, 3))])
@@ -226,6 +239,7 @@ def test_tsne_repeats_by_its_seed_and_takes_few_rows(data):
     np.testing.assert_array_equal(first, second)
     own = TSNE(perplexity=5, random_state=0)
     display = EmbeddingDisplay.from_estimator(method, X[rows], y[rows], projection=own)
+    assert not hasattr(own, "embedding_")
     expected = own.fit_transform(normalize(np.vstack(list(method.transform(X[rows]).values()))))
     np.testing.assert_allclose(display.points["CCCA"]["audio and visual"], expected, rtol=1e-5)
 
@@ -291,6 +305,7 @@ def test_curves_are_those_of_the_metrics(form, direction, data):
     curves = [precision_recall_curve(*pair, metric=metric) for pair in lists]
     np.testing.assert_allclose(curve.precision["method"], np.mean([c[0] for c in curves], axis=0))
     np.testing.assert_array_equal(curve.levels, curves[0][1])
+    assert [curve.ax_.get_xscale(), at_k.ax_.get_xscale()] == ["linear", "log"]
     assert at_k.levels[0] == 1
     assert at_k.levels[-1] == 60
     expected = [
@@ -412,12 +427,16 @@ def test_items_are_pictures_or_captions():
         for (image,), neighbor in zip(results, [[2, 0], [1, 2]][i], strict=True):
             np.testing.assert_array_equal(image.get_array(), photographs[neighbor])
             assert image.get_interpolation() == "nearest"
-    captions = ["a dog that barks at night", "a cat", "an owl"]
+    captions = ["a dog that barks at night", "a cat", "a long-eared-owl"]
     display = RetrievalDisplay.from_predictions(
         [[2, 0]], [0], [0, 1, 1], gallery_items=captions, gallery_kw={"color": "navy"}
     )
     shown = [axes.texts[0] for axes in display.axes_[0]]
-    assert [text.get_text() for text in shown] == ["0", "an owl", "a dog that\nbarks at night"]
+    assert [text.get_text() for text in shown] == [
+        "0",
+        "a\nlong-eared-owl",
+        "a dog that\nbarks at night",
+    ]
     assert [text.get_color() for text in shown[1:]] == ["navy", "navy"]
 
 
@@ -462,6 +481,7 @@ def test_the_legend_of_the_training_holds_what_there_is():
     names = ["training loss", "validation loss", "validation MAP"]
     assert texts(display.ax_.get_legend()) == names
     assert len({line.get_linestyle() for line in display.lines_.values()}) == 3
+    np.testing.assert_array_equal(display.ax_.get_xticks() % 1, 0)
     short = [{"train_loss": epoch["train_loss"]} for epoch in HISTORY]
     display = LossCurveDisplay.from_history(short, name="DCCA", ls="-.")
     assert texts(display.ax_.get_legend()) == ["DCCA, training loss"]
@@ -506,6 +526,12 @@ def curve(X, y, **options):
                 {"raw": "passthrough"}, np.hstack(list(X.values())), y
             ),
             "'passthrough' needs X as a mapping",
+        ),
+        (
+            lambda X, y: EmbeddingDisplay.from_estimator(
+                {"raw": "passthrough"}, {"audio": X["audio"][:5], "visual": X["visual"]}, y
+            ),
+            "The views do not align",
         ),
         (
             lambda X, y: EmbeddingDisplay.from_estimator({"a": CCA().fit(X)}, X, y, name="b"),

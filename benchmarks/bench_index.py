@@ -1,8 +1,8 @@
 """Nearest neighbours in a gallery, against scikit-learn's exact search, FAISS and one product.
 
 What is embedded is made up, so that the search alone is measured. scikit-learn searches rows of
-norm 1 by the Euclidean distance, which orders them as the cosine does; in float32 it is FAISS and
-our own first pass that work, and scikit-learn computes in float64 all the same.
+norm 1 by the Euclidean distance, which orders them as the cosine does. It computes in float64 also
+where rows are float32, FAISS in float32; ours screens in float32 and decides in float64.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from sklearn.preprocessing import normalize
 from cca_estimators import CrossModalIndex
 
 N_GALLERY, N_QUERIES, N_COMPONENTS, N_BITS, N_NEIGHBORS = 1_000_000, 1_000, 10, 64, 10
-SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)
+SIZES = (30_000, 100_000, 300_000, 1_000_000, 3_000_000)
 
 
 class Given(BaseEstimator):
@@ -55,11 +55,11 @@ def ask(index, queries, n_neighbors=N_NEIGHBORS):
     index.kneighbors({"audio": queries}, n_neighbors)
 
 
-def product(queries, gallery):
-    """Multiply in blocks of the cache's size: what any comparison of all pairs has to do."""
+def product(queries, gallery, block_rows):
+    """Multiply in blocks: what any comparison of all pairs has to do."""
     columns = np.ascontiguousarray(queries.T)
-    for start in range(0, len(gallery), 256):
-        gallery[start : start + 256] @ columns
+    for start in range(0, len(gallery), block_rows):
+        gallery[start : start + block_rows] @ columns
 
 
 def differing_bits(queries, gallery):
@@ -89,8 +89,9 @@ def cosine(n_threads, dtype=np.float32, n_queries=N_QUERIES, n_neighbors=N_NEIGH
     queries = queries[:n_queries]
     search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(gallery)
     faiss = faiss_index("IndexFlatIP", gallery.astype(np.float32))
+    block_rows = 256 if n_threads == 1 else 16_384  # that fit the cache, or that share out well
     candidates = {
-        "one matrix product in blocks": partial(product, queries, gallery),
+        "one matrix product in blocks": partial(product, queries, gallery, block_rows),
         "scikit-learn NearestNeighbors, brute": partial(search.kneighbors, queries),
         "ours": partial(ask, index_of(gallery), queries, n_neighbors),
         "ours, FAISS": partial(ask, index_of(gallery, backend="faiss"), queries, n_neighbors),
@@ -98,7 +99,7 @@ def cosine(n_threads, dtype=np.float32, n_queries=N_QUERIES, n_neighbors=N_NEIGH
     }
     title = (
         f"{n_neighbors} nearest of {N_GALLERY:,} x {N_COMPONENTS} by cosine, "
-        f"{n_queries:,} queries, {np.dtype(dtype)}"
+        f"queries: {n_queries:,}, {np.dtype(dtype)}"
     )
     return _compared(title, candidates, n_threads)
 
@@ -117,7 +118,7 @@ def hamming(n_threads):
 
 
 def _compared(title, candidates, n_threads):
-    """Compare, and tell how the second candidate's time relates to that of our exact search."""
+    """Compare, and tell how the time of our exact search relates to scikit-learn's."""
     table = compare(title, candidates, n_threads=n_threads, peers=("faiss-cpu",))
     seconds = {row.name: row.seconds for row in table.rows}
     peer = "scikit-learn NearestNeighbors, brute"

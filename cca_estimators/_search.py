@@ -18,9 +18,9 @@ from sklearn.utils.parallel import _get_threadpool_controller
 from cca_estimators._ranking import _unit_rows
 
 _TILE_PAIRS = 2**18  # screened at once, few enough for the cache
-_MOST_QUERIES = 1024  # at once
+_MOST_QUERIES = 512  # at once
 _SAMPLE_ROWS = 2048  # of the gallery, which give the first bounds
-_PAIR_BYTES = 64  # that a pair needs whose distance is computed, beside its rows
+_PAIR_BYTES = 128  # that a pair needs whose distance is computed, beside its rows
 _PAIRS = 2**18  # whose distances are computed at once
 
 
@@ -105,6 +105,8 @@ class Hamming:
         if rows.dtype != np.uint64:
             raise ValueError(f"its rows have dtype {rows.dtype}, not uint64.")
         _check_shape(rows, -(-self.n_components // 64))
+        if np.unpackbits(rows.view(np.uint8), axis=1)[:, self.n_components :].any():
+            raise ValueError(f"its rows have bits beyond the {self.n_components} of a code.")
 
     def prepared(self, queries):
         """Return stored queries as `screen` takes them."""
@@ -246,13 +248,10 @@ def _budget():
 def _nearest_of_block(metric, queries, gallery, n_neighbors, pool):
     """Screen ever longer parts of the gallery, by bounds that tighten from part to part."""
     prepared = metric.prepared(queries)
-    stop = _n_sample(len(gallery), n_neighbors)
-    screened = metric.screen(gallery[:stop], prepared)
-    farthest = np.partition(screened.T, n_neighbors - 1, axis=1)[:, n_neighbors - 1]
-    pairs = np.flatnonzero(screened < metric.loose_bounds(farthest))
     best = _Best(metric, queries, gallery, n_neighbors)
-    best.update(pairs)
-    most = max(1, int(_budget() // (16 * len(queries))))
+    stop = _n_sample(len(gallery), n_neighbors)
+    best.update(_nearest_pairs(metric, gallery[:stop], prepared, n_neighbors))
+    most = max(1, int(_budget() // (32 * len(queries))))
     tile_rows = max(1, _TILE_PAIRS // len(queries))
     while stop < len(gallery):
         start, stop = stop, min(len(gallery), 2 * stop, stop + most)
@@ -261,6 +260,13 @@ def _nearest_of_block(metric, queries, gallery, n_neighbors, pool):
         passing = partial(_passing, metric, gallery, prepared, bounds)
         best.update(np.concatenate(list(pool.map(passing, tiles))))
     return best.distances, best.rows
+
+
+def _nearest_pairs(metric, gallery, prepared, n_neighbors):
+    """Return the pairs of some rows that may be the nearest of them, as `_passing` does."""
+    screened = metric.screen(gallery, prepared)
+    farthest = np.partition(screened.T, n_neighbors - 1, axis=1)[:, n_neighbors - 1]
+    return np.flatnonzero(screened < metric.loose_bounds(farthest))
 
 
 def _passing(metric, gallery, prepared, bounds, tile):
@@ -280,7 +286,7 @@ class _Best:
         self.rows = np.zeros((len(queries), n_neighbors), np.intp)
 
     def update(self, pairs):
-        """Take in pairs of later rows and queries, numbered as `_passing` does."""
+        """Take in pairs of later rows and queries, numbered as `_passing` numbers them."""
         pair_bytes = _PAIR_BYTES + 24 * self.gallery.shape[1]
         most = int(np.clip(_budget() // pair_bytes, 1, _PAIRS))
         for start in range(0, len(pairs), most):

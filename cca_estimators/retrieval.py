@@ -46,10 +46,11 @@ class CrossModalIndex(BaseEstimator):
         Name of the view to index; None: the only view of X in `fit`, or the second of two.
     backend : {{"exact", "faiss"}}, default="exact"
         "exact" compares each query with every row of the gallery, in blocks that fit the cache, by
-        as many threads as OpenMP is set to use. scikit-learn's `working_memory` bounds the memory
-        beyond the results. "faiss" leaves the search to exhaustive indexes of the package
-        faiss-cpu, in float32: it may choose otherwise than "exact" among rows whose distances
-        differ by rounding only, and at the end of a list among equal ones.
+        as many threads as OpenMP is set to use. Even where all rows are tied, it takes no more
+        memory than scikit-learn's `working_memory`; some 20 MB are usual. "faiss" leaves the search
+        to exhaustive indexes of the package faiss-cpu, in float32: it may choose otherwise than
+        "exact" among rows whose distances differ by rounding only, and at the end of a list among
+        equal ones.
 
     Attributes
     ----------
@@ -148,7 +149,8 @@ class CrossModalIndex(BaseEstimator):
     def add(self, X, *, ids=None):
         """Add rows to the gallery; the result is that of `fit` on all rows.
 
-        Each call copies the gallery, so add many rows at once.
+        Each call copies the gallery, so add many rows at once. The last digit of an embedding may
+        depend on the rows embedded with it.
 
         Parameters
         ----------

@@ -10,8 +10,10 @@ is reported as missing.
 import ctypes
 import gc
 import json
+import multiprocessing
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -20,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib import metadata
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -140,13 +141,27 @@ def exponent(sizes, seconds):
 def in_fresh_process(function, *arguments):
     """Return the result of a call in a process of its own, which starts with empty memory.
 
+    An interrupt (Ctrl-C) kills the process; it never returns what is half done.
+
     Raises
     ------
     BrokenProcessPool
         If the process dies.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, signal.signal, ignore) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except KeyboardInterrupt:
+            kill_children()
+            raise
+
+
+def kill_children():
+    """Kill the processes that `in_fresh_process` has started."""
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def write(name, tables):

@@ -22,7 +22,6 @@ import argparse
 import csv
 import hashlib
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
@@ -32,7 +31,14 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from _common import heading, in_fresh_process, measure, system_information, threads
+from _common import (
+    heading,
+    in_fresh_process,
+    kill_children,
+    measure,
+    system_information,
+    threads,
+)
 from joblib import effective_n_jobs
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -289,8 +295,7 @@ def run(tasks, store, n_jobs):
                 append(store, done.result())
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.kill()
+        kill_children()
         raise
     return failures
 

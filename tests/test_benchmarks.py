@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -192,7 +193,10 @@ def test_generated_data_have_the_shape_of_vegas(poster, tmp_path):
 def test_an_interruption_keeps_what_is_finished(npz):
     command = [sys.executable, str(FOLDER / "poster_table.py"), *arguments(npz)]
     store = npz.with_suffix(".jsonl")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell may have ignored
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=heed
+    ) as run:
         deadline = time.monotonic() + 60
         while not (store.exists() and store.read_bytes().endswith(b"\n")):
             assert time.monotonic() < deadline

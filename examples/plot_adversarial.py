@@ -12,13 +12,13 @@ adversary knows nothing.
 # %%
 # Train epoch by epoch
 # --------------------
-# A callback of skorch keeps the embeddings of the test split after each epoch.
+# Views are scaled as usual; without the adversary means that the networks pay no heed to it, while
+# it still learns.
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler, normalize
-from skorch.callbacks import Callback
 
 from cca_estimators import ACMR, PerView, mean_average_precision
 from cca_estimators.datasets import load_spoken_digits
@@ -28,6 +28,12 @@ scaler = PerView(StandardScaler()).fit(train[0])
 X, y = scaler.transform(train[0]), train[1]
 X_test, y_test = scaler.transform(test[0]), test[1]
 
+# %%
+# A callback of skorch keeps the embeddings of the test split after each epoch.
+
+from skorch.callbacks import Callback
+from torch import from_numpy
+
 
 class Watch(Callback):
     """Keep the normalised embeddings of both views after each epoch."""
@@ -36,14 +42,12 @@ class Watch(Callback):
         self.embeddings = []
 
     def on_epoch_end(self, net, **kwargs):
-        from torch import from_numpy
-
         outputs = (net.tower_outputs(name, [from_numpy(X_test[name])]) for name in X_test)
         self.embeddings.append([normalize(rows) for rows in outputs])
 
 
 watched = {}
-for name, weight in (("without adversary", 0.0), ("with adversary", 1.0)):
+for name, weight in (("without adversary", 0.0), ("with adversary", 5.0)):
     watch = Watch()
     acmr = ACMR(adversary_weight=weight, max_epochs=40, callbacks=[watch], random_state=0)
     acmr.fit(X, y)
@@ -84,5 +88,5 @@ plt.show()
 
 # %%
 # At first the adversary nearly always knows the view that an embedding stems from, in the end in
-# two cases of three, and with its reversed gradient hardly less often than without. The MAP rises
-# alike: labels and triplets do the work.
+# two cases of three, and less often where its reversed gradient makes the networks hide it. The MAP
+# rises alike: labels and triplets do the work.

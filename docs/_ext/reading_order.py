@@ -4,7 +4,6 @@ from pathlib import Path
 
 ORDER = [
     "plot_compare_methods",
-    "plot_tnn_ccca",
     "plot_embedding",
     "plot_retrieved",
     "plot_search",

@@ -19,7 +19,8 @@ from cca_estimators._ranking import _unit_rows
 
 _TILE_PAIRS = 2**18  # screened at once, few enough for the cache
 _MOST_QUERIES = 512  # at once
-_SAMPLE_ROWS = 2048  # of the gallery, which give the first bounds
+_SAMPLE_ROWS = 256  # of the gallery at least, which give the first bounds
+_SAMPLE_NEIGHBORS = 16  # times as many rows as neighbours, if those are more
 _PAIR_BYTES = 128  # that a pair needs whose distance is computed, beside its rows
 _PAIRS = 2**18  # whose distances are computed at once
 
@@ -238,7 +239,7 @@ def _n_queries(n_gallery, n_neighbors):
 
 
 def _n_sample(n_gallery, n_neighbors):
-    return min(n_gallery, max(_SAMPLE_ROWS, 2 * n_neighbors))
+    return min(n_gallery, max(_SAMPLE_ROWS, _SAMPLE_NEIGHBORS * n_neighbors))
 
 
 def _budget():

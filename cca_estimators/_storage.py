@@ -27,6 +27,7 @@ TRUSTED = (
     "cca_estimators.linear.CCA",
     "cca_estimators.linear.CCCA",
     "cca_estimators.preprocessing.PerView",
+    "numpy.dtype",
 )
 _HEADER, _ESTIMATOR = "header.json", "estimator.skops"
 _DEEP = "cca_estimators.deep"  # a name, not an import: PyTorch takes seconds

@@ -17,7 +17,9 @@ import skops.io
 from registry import DEEP, embeddings, is_hashing
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -503,6 +505,7 @@ def test_what_is_loaded_answers_as_what_was_saved(estimator, data, tmp_path):
         DCCA(3, autoencoder_weight=0.1, hidden_layer_sizes=8, max_epochs=3, device="cpu"),
         KCCA(3, approx="nystroem", n_landmarks=20, random_state=np.random.RandomState(0)),
         CCA(3, reg={"audio": 0.1, "visual": "auto"}),
+        make_pipeline(PerView(SimpleImputer(), visual=PCA(5, random_state=0)), CCCA()),
     ],
     ids=repr,
 )
@@ -523,6 +526,16 @@ def test_a_search_comes_back_as_its_best_pipeline(data, tmp_path):
     assert_same(*(each.kneighbors({"visual": X["visual"]}) for each in (loaded, index)))
     assert repr(clone(loaded.estimator)) == repr(clone(index.estimator_.best_estimator_))
     assert list(loaded.estimator_.named_steps) == ["perview", "tnnccca"]
+
+
+@pytest.mark.parametrize("labels", [np.array([3, 5, 9]), np.array(["a", "b", "c"])])
+def test_a_loaded_estimator_takes_more_rows(labels, data, tmp_path):
+    X, y = data[0], labels[data[1]]
+    ccca = CCCA().partial_fit(X[:60], y[:60])
+    loaded = saved(CrossModalIndex(ccca).fit(X), tmp_path / "index").estimator_
+    found, expected = (each.partial_fit(X[60:], y[60:]).transform(X) for each in (loaded, ccca))
+    for name in X:
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-12)
 
 
 def test_a_loaded_index_goes_on(data, tmp_path):

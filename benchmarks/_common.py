@@ -138,7 +138,7 @@ def exponent(sizes, seconds):
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def in_fresh_process(function, *arguments):
+def in_fresh_process(function, *arguments, timeout=None):
     """Return the result of a call in a process of its own, which starts with empty memory.
 
     An interrupt (Ctrl-C) kills the process; it never returns what is half done.
@@ -147,13 +147,15 @@ def in_fresh_process(function, *arguments):
     ------
     BrokenProcessPool
         If the process dies.
+    TimeoutError
+        If it takes more than `timeout` seconds.
     """
     ignore = (signal.SIGINT, signal.SIG_IGN)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, signal.signal, ignore) as pool:
         try:
-            return pool.submit(function, *arguments).result()
-        except KeyboardInterrupt:
+            return pool.submit(function, *arguments).result(timeout)
+        except (KeyboardInterrupt, TimeoutError):
             kill_children()
             raise
 

@@ -1,18 +1,27 @@
 """Seconds of a training epoch of CDCCA, against a raw PyTorch loop that does the same steps.
 
-The peer is a default skorch net: dict input through a DataLoader.
+The peer is a default skorch net: dict input through a DataLoader. Other libraries have deep CCA of
+pairs, whose fit of a few epochs is compared with ours of the same networks and batches: mvlearn
+trains in double precision, cca-zoo by Lightning, and both fit linear CCA afterwards, as ours does.
+Their losses are sums of squares or roots of eigenvalues, of the same cost as the sum of singular
+values, so that it is their speed alone that can be compared.
 """
 
+import contextlib
+import logging
+import tempfile
+import warnings
 from functools import partial
 
 import numpy as np
 import torch
 from _common import compare, write
+from _peers import patch_mvlearn
 from skorch import NeuralNet
 
-from cca_estimators import CDCCA
+from cca_estimators import CDCCA, DCCA
 from cca_estimators.datasets import make_views
-from cca_estimators.deep.correlation import CategoryObjective
+from cca_estimators.deep.correlation import CategoryObjective, PairObjective
 from cca_estimators.deep.net import Towers
 
 CASES = {
@@ -20,15 +29,16 @@ CASES = {
     "128 units, batches of 128": ((128,), 128),
 }
 N_ROWS, WIDTHS = 8_000, (128, 256)
+N_EPOCHS = 3
 
 
 def new_towers(method, X):
     return Towers({name: method._tower(rows.shape[1:]) for name, rows in X.items()})
 
 
-def raw_loop(method, X, y):
+def raw_loop(method, X, y, objective):
     """Train for one epoch: select a batch, forward, loss, backward, step."""
-    towers, objective = new_towers(method, X), CategoryObjective(0.2, 1e-3)
+    towers = new_towers(method, X)
     optimiser = torch.optim.AdamW(towers.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
     views = {name: torch.from_numpy(rows) for name, rows in X.items()}
     codes = torch.from_numpy(y)
@@ -77,12 +87,83 @@ def ours(method, X, y):
     return lambda: net.partial_fit(TrainingSet(rows, None, len(net.history) + 1))
 
 
-def against_peers(title, sizes, batch_size, n_threads):
+def raw_fit(method, X, y):
+    epoch = raw_loop(method, X, y, PairObjective(1e-3))
+    for _ in range(N_EPOCHS):
+        epoch()
+
+
+def mvlearn(method, X, y):
+    """Fit mvlearn's deep CCA, which writes a file to the working directory."""
+    from mvlearn.embed import DCCA
+
+    patch_mvlearn(DCCA)
+    torch.symeig = lambda matrix, eigenvectors: torch.linalg.eigh(matrix)  # since removed
+    layers = [*method.hidden_layer_sizes, method.n_components]
+    model = DCCA(
+        *WIDTHS,
+        n_components=method.n_components,
+        layer_sizes1=layers,
+        layer_sizes2=layers,
+        epoch_num=N_EPOCHS,
+        batch_size=method.batch_size,
+    )
+    model.tolerance = -np.inf  # never stop early
+    quiet = warnings.catch_warnings(action="ignore")  # that it has not converged
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), quiet:
+        model.fit(list(X.values()))
+
+
+def cca_zoo(method, X, y):
+    """Fit cca-zoo's deep CCA, and linear CCA on its outputs."""
+    import lightning.pytorch as lightning
+    from cca_zoo.deep import DCCA, MultiviewDataset
+    from cca_zoo.linear import CCA
+    from torch.utils.data import DataLoader
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    rows, towers = MultiviewDataset(list(X.values())), list(new_towers(method, X).towers)
+    model = DCCA(method.n_components, towers, reg_covar=1e-3)
+    with warnings.catch_warnings(action="ignore"):  # advice on worker processes
+        trainer = lightning.Trainer(
+            max_epochs=N_EPOCHS,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, DataLoader(rows, method.batch_size, shuffle=True))
+        batches = trainer.predict(model, DataLoader(rows, method.batch_size))
+    outputs = [torch.cat(view).numpy() for view in zip(*batches, strict=True)]
+    CCA(method.n_components).fit(outputs)
+
+
+def fits_of_deep_cca(title, sizes, batch_size, n_threads):
+    X, y = make_data()
+    method = DCCA(hidden_layer_sizes=sizes, batch_size=batch_size, batch_norm=False)
+    method.set_params(max_epochs=N_EPOCHS)
+    candidates = {
+        "raw PyTorch loop, without linear CCA": partial(raw_fit, method, X, y),
+        "ours": partial(method.fit, X),
+        "mvlearn DCCA (patched, float64)": partial(mvlearn, method, X, y),
+        "cca-zoo DCCA (Lightning)": partial(cca_zoo, method, X, y),
+    }
+    heading = f"A fit of DCCA, {N_EPOCHS} epochs, {N_ROWS} x {WIDTHS}, {title}"
+    peers = ("mvlearn", "cca-zoo", "lightning")
+    return compare(heading, candidates, repeats=3, n_threads=n_threads, peers=peers)
+
+
+def make_data():
     X, y = make_views(N_ROWS, 10, WIDTHS, random_state=0)
-    X = {name: rows.astype(np.float32) for name, rows in X.items()}
+    return {name: rows.astype(np.float32) for name, rows in X.items()}, y
+
+
+def against_peers(title, sizes, batch_size, n_threads):
+    X, y = make_data()
     method = CDCCA(hidden_layer_sizes=sizes, batch_size=batch_size, batch_norm=False)
     candidates = {
-        "raw PyTorch loop": raw_loop(method, X, y),
+        "raw PyTorch loop": raw_loop(method, X, y, CategoryObjective(0.2, 1e-3)),
         "ours": ours(method, X, y),
         "skorch net with its defaults": default_skorch(method, X, y),
     }
@@ -92,7 +173,8 @@ def against_peers(title, sizes, batch_size, n_threads):
 
 def tables():
     return [
-        against_peers(title, *case, n_threads)
+        compared(title, *case, n_threads)
+        for compared in (against_peers, fits_of_deep_cca)
         for title, case in CASES.items()
         for n_threads in (1, None)
     ]

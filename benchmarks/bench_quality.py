@@ -7,7 +7,7 @@ six candidates, chosen from by the mean MAP of three folds of the training split
 on the whole training split and scored on the test split. Features are standardised, and sequences
 are one long row. Our scorer ranks the variates as each library returns them. Candidates are numbers
 of components and ridges on each library's own scale; methods without a ridge have six numbers of
-components. Methods that learn from pairs are to be compared with CCA and KCCA; no other library has
+components. A method that has not come to an end in five minutes is given up. Methods that learn from pairs are to be compared with CCA and KCCA; no other library has
 cluster CCA.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import _peers
 import numpy as np
-from _common import RESULTS, heading, system_information
+from _common import RESULTS, heading, in_fresh_process, system_information
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -31,6 +31,7 @@ from cca_estimators import CCA, CCCA, CKCCA, KCCA, PerView, Views, cross_modal_s
 
 PEERS = ("cca-zoo", "mvlearn", "pyrcca")
 COMPONENTS, N_PRINCIPAL = (9, 20), 50
+PATIENCE = 300
 NO_RIDGE = {"n_components": [3, 5, 7, 9, 12, 20], "ridge": [None]}
 
 
@@ -173,7 +174,9 @@ def measured(method, grid, train, test):
 def attempted(method, grid, train, test):
     """Return the figures of a method, or a note of why there are none."""
     try:
-        return measured(method, grid, train, test)
+        return in_fresh_process(measured, method, grid, train, test, timeout=PATIENCE)
+    except TimeoutError:
+        return {"note": f"given up after {PATIENCE} s"}
     except ImportError as error:
         return {"note": f"missing: {error}"}
     except Exception as error:  # of another library, which is what is reported

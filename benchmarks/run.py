@@ -32,7 +32,7 @@ QUICK = {
     "linear": {"N_ROWS": 500, "WIDTHS": (12, 16), "SIZES": (100, 200, 400, 800)},
     "map": {"N_ROWS": 300, "SIZES": (100, 200, 400)},
     "memmap": {"SIZES": (1_000, 2_000)},
-    "quality": {},
+    "quality": {"PATIENCE": 20},
     "scaling": {
         "LONG": (1_000, 2_000),
         "EXACT": (100, 200),

@@ -7,8 +7,8 @@ six candidates, chosen from by the mean MAP of three folds of the training split
 on the whole training split and scored on the test split. Features are standardised, and sequences
 are one long row. Our scorer ranks the variates as each library returns them. Candidates are numbers
 of components and ridges on each library's own scale; methods without a ridge have six numbers of
-components. A method that has not come to an end in five minutes is given up. Methods that learn from pairs are to be compared with CCA and KCCA; no other library has
-cluster CCA.
+components. A method that has not come to an end in five minutes is given up. Methods that learn
+from pairs are to be compared with CCA and KCCA; no other library has cluster CCA.
 """
 
 import argparse
@@ -129,10 +129,10 @@ CANDIDATES = {
     "pyrcca (patched)": (Peer(pyrcca), ridges(80.0, 400.0, 800.0)),
     "ours: CCA": (CCA(), {"n_components": list(COMPONENTS), "reg": ["auto", 0.1, 0.5]}),
     "ours: C-CCA": (CCCA(), {"n_components": [5, None], "reg": ["auto", 0.1, 0.5]}),
-    "cca-zoo KCCA": (Peer(cca_zoo_kernel), ridges(1e-3, 1e-2, 1e-1)),
-    "mvlearn KMCCA (patched)": (Peer(mvlearn_kernel), ridges(0.1, 0.9, 0.99)),
-    "ours: KCCA": (KCCA(), {"n_components": list(COMPONENTS), "reg": [1e-3, 1e-2, 1e-1]}),
-    "ours: C-KCCA": (CKCCA(), {"n_components": [5, None], "reg": [1e-3, 1e-2, 1e-1]}),
+    "cca-zoo KCCA": (Peer(cca_zoo_kernel), ridges(1e-4, 1e-3, 1e-2)),
+    "mvlearn KMCCA (patched)": (Peer(mvlearn_kernel), ridges(0.01, 0.1, 0.9)),
+    "ours: KCCA": (KCCA(), {"n_components": list(COMPONENTS), "reg": [1e-4, 1e-3, 1e-2]}),
+    "ours: C-KCCA": (CKCCA(), {"n_components": [5, None], "reg": [1e-4, 1e-3, 1e-2]}),
 }
 
 

@@ -156,7 +156,8 @@ def _portable(estimator):
     """Return the estimator with deep ones, here or in pipelines, as dicts."""
     if hasattr(estimator, "steps"):
         return _with_steps(estimator, _portable)
-    if callable(getattr(estimator, "kernel", None)):
+    kernels = getattr(estimator, "kernels_", {}).values()
+    if any(callable(kernel.kernel) for kernel in kernels):
         raise ValueError(
             f"The kernel of {type(estimator).__name__} is a function, which is no data. Name a "
             "kernel, or keep the estimator by joblib.dump, which is to be loaded from trusted "

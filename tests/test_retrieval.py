@@ -591,7 +591,7 @@ def test_what_is_code_is_not_saved(data, tmp_path):
     towers = {name: MLPTower(3 * n, (8,), 4) for name, n in {"audio": 8, "visual": 9}.items()}
     with pytest.raises(ValueError, match="CDCCA has towers of its own"):
         CrossModalIndex(CDCCA(towers=towers, max_epochs=1)).fit(X, y).save(path)
-    kernel = KCCA(3, kernel=lambda x, y: x.reshape(len(x), -1) @ y.reshape(len(y), -1).T)
+    kernel = KCCA(3, kernel={"audio": lambda x, y: x[:, 0] @ y[:, 0].T, "visual": "rbf"})
     with pytest.raises(ValueError, match="kernel of KCCA is a function"):
         CrossModalIndex(make_pipeline(PerView(), kernel)).fit(X).save(path)
     own = type("Own", (CDCCA,), {})

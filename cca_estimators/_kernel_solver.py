@@ -1,8 +1,14 @@
-"""Exact regularised kernel CCA, by Cholesky solves and a block Krylov search for the leading pairs.
+"""Exact regularised kernel CCA, by one Cholesky factorisation and a block Krylov search.
 
-With a centred kernel `K` and the constant `c`, the smoother ``S = K (K + c I)^-1`` equals
-``I - c (K + c I)^-1``. Variates ``u = S_x p`` and ``v = S_y q`` maximise ``p' S_x S_y q`` subject
-to ``p' S_x p = q' S_y q = 1``: no problem of twice the size of the data is ever formed.
+With centred kernels `K`, constants `c` of their ridges, and ``A = K_x / c_x``, ``B = K_y / c_y``,
+dual coefficients that maximise ``a' A B b`` subject to ``a' (A^2 + A) a = b' (B^2 + B) b = 1``
+fulfil ::
+
+    B b = r (I + A) a,   A a = r (I + B) b
+
+with `r` the correlation. For ``p = (I + A) a`` that is ``B (I + A + B)^-1 A p = t p`` with
+``t = r^2 / (1 - r^2)``: correlations near 1, which a small ridge brings together, are far apart in
+`t`, so few steps find them. No problem of twice the size of the data is ever formed.
 """
 
 import numpy as np
@@ -10,97 +16,90 @@ from scipy import linalg
 
 _EXTRA_VECTORS = 10
 _MAX_BLOCKS = 40
-_TOLERANCE = 1e-10  # of a change: the error of the correlations is of its square
-
-
-class Smoother:
-    """The map ``S = K (K + c I)^-1`` of a centred kernel matrix, which is overwritten.
-
-    Parameters
-    ----------
-    kernel : ndarray, shape (n, n)
-    ridge : float
-        The constant `c`, positive.
-    """
-
-    def __init__(self, kernel, ridge):
-        self.ridge = ridge
-        kernel[np.diag_indices_from(kernel)] += ridge
-        self.factor = linalg.cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
-
-    def solve(self, vectors):
-        """Return ``(K + c I)^-1 vectors``."""
-        return linalg.cho_solve(self.factor, vectors, check_finite=False)
-
-    def __call__(self, vectors):
-        """Return ``S vectors``."""
-        return vectors - self.ridge * self.solve(vectors)
+_TOLERANCE = 1e-9  # of a change relative to 1 - r: the error of correlations is of its square
+_ROUNDING = 1e-13
 
 
 def leading_pairs(x, y, n_components):
-    """Return the leading canonical correlations, and `p`, `q` for each of them.
+    """Return the leading canonical correlations, and the dual coefficients of each.
 
     Parameters
     ----------
-    x, y : Smoother
+    x, y : ndarray, shape (n, n)
+        The centred kernels, each divided by the constant of its ridge: `A` and `B`.
     n_components : int
 
     Returns
     -------
     correlations : ndarray, shape (n_components,)
-    p, q : ndarray, shape (n, n_components)
-        With ``p' S_x p = q' S_y q = I``.
+        Fewer than `n_components` where the kernels have a lower rank.
+    a, b : ndarray, shape (n, n_components)
     """
-    n_rows = len(x.factor[0])
-    width = min(n_components + _EXTRA_VECTORS, n_rows)
-    block = np.random.default_rng(0).standard_normal((n_rows, width))
-    sides = _Side(x), _Side(y)
-    sides[0].extend(block)
-    sides[1].extend(sides[0].smoothed[-1])
-    solution = _solution(*sides, n_components)
+    search = _Search(x, y, min(n_components + _EXTRA_VECTORS, len(x)))
+    correlations = search.step(n_components)
     for _ in range(_MAX_BLOCKS):
-        sides[0].extend(sides[1].smoothed[-1])
-        sides[1].extend(sides[0].smoothed[-1])
-        previous, solution = solution, _solution(*sides, n_components)
-        if np.abs(solution[0] - previous[0]).max() < _TOLERANCE:
+        previous, correlations = correlations, search.step(n_components)
+        if _is_settled(correlations, previous):
             break
-    return solution
+    correlations = correlations[correlations > search.floor]
+    return correlations, *search.duals(len(correlations))
 
 
-class _Side:
-    """A growing basis `Z` of one side, with ``S Z``."""
+def _is_settled(correlations, previous):
+    if len(correlations) != len(previous):
+        return False
+    allowed = _TOLERANCE * (1 - correlations) + _ROUNDING
+    return np.all(np.abs(correlations - previous) <= allowed)
 
-    def __init__(self, smoother):
-        self.smoother = smoother
-        self.blocks, self.smoothed = [], []
 
-    def extend(self, block):
-        """Add what a block has outside the basis."""
+class _Search:
+    """Growing bases of `p`, and of the coefficients `a` and `b` that stem from them.
+
+    With ``h = (I + A + B)^-1 A p`` and ``w = p + B h``, those of `w` are ``a = p - h`` and
+    ``b = h``, whose variates are ``A a = h + B h`` and ``B b = B h``. Correlations below `floor`
+    come of directions in which the kernels vary by rounding only.
+    """
+
+    def __init__(self, x, y, width):
+        self.x, self.y = x, y
+        self.floor = np.sqrt(10 * np.finfo(float).eps * max(np.trace(x), np.trace(y)))
+        system = x + y
+        system[np.diag_indices_from(system)] += 1
+        self.factor = linalg.cho_factor(
+            system.T, lower=True, overwrite_a=True, check_finite=False
+        )  # .T: LAPACK wants columns, and works in place then
+        self.basis, self.lifted, self.variates = (np.empty((len(x), 0)) for _ in range(3))
+        self.next = np.random.default_rng(0).standard_normal((len(x), width))
+
+    def solved(self, vectors):
+        """Return ``(I + A + B)^-1 vectors``."""
+        return linalg.cho_solve(self.factor, vectors, check_finite=False)
+
+    def step(self, n_components):
+        """Add a block to the bases, and return the correlations within them."""
+        block = self._new_directions(self.next)
+        lifted = self.solved(self.x @ block)
+        self.next = self.y @ lifted
+        self.basis = np.hstack([self.basis, block])
+        self.lifted = np.hstack([self.lifted, lifted])
+        self.variates = np.hstack([self.variates, self.next])
+        a, b, v = self.basis - self.lifted, self.lifted, self.variates
+        u = b + v
+        self.root_x, self.root_y = _root(u.T @ (u + a)), _root(v.T @ (v + b))
+        self.left, correlations, self.right = np.linalg.svd(self.root_x.T @ (u.T @ v) @ self.root_y)
+        return correlations[:n_components]
+
+    def _new_directions(self, block):
+        """Return an orthonormal basis of what a block has outside the basis."""
         for _ in range(2):
-            for older in self.blocks:
-                block = block - older @ (older.T @ block)
-            block = np.linalg.qr(block)[0]
-        size = sum(older.shape[1] for older in self.blocks)
-        block = block[:, : len(block) - size]
-        if block.shape[1]:
-            self.blocks.append(block)
-            self.smoothed.append(self.smoother(block))
+            block = np.linalg.qr(block - self.basis @ (self.basis.T @ block))[0]
+        return block[:, : len(block) - self.basis.shape[1]]
 
-    @property
-    def basis(self):
-        return np.hstack(self.blocks), np.hstack(self.smoothed)
-
-
-def _solution(x, y, n_components):
-    """Solve the problem in the bases of both sides."""
-    (basis_x, smoothed_x), (basis_y, smoothed_y) = x.basis, y.basis
-    root_x, root_y = _root(basis_x.T @ smoothed_x), _root(basis_y.T @ smoothed_y)
-    left, correlations, right = np.linalg.svd(root_x.T @ (smoothed_x.T @ smoothed_y) @ root_y)
-    return (
-        correlations[:n_components],
-        basis_x @ (root_x @ left[:, :n_components]),
-        basis_y @ (root_y @ right[:n_components].T),
-    )
+    def duals(self, n_components):
+        """Return `a` and `b` of the leading correlations."""
+        p = self.basis @ (self.root_x @ self.left[:, :n_components])
+        b = self.lifted @ (self.root_y @ self.right[:n_components].T)
+        return self.solved(p + self.y @ p), b  # p less h would cancel digits
 
 
 def _root(gram):

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from cca_estimators import _kernels, _reading
 from cca_estimators._base import CrossModalEstimator
-from cca_estimators._kernel_solver import Smoother, leading_pairs
+from cca_estimators._kernel_solver import leading_pairs
 from cca_estimators._moments import (
     ClassScatter,
     PairedScatter,
@@ -271,8 +271,8 @@ class KCCA(KernelEmbedding):
 
         max a' K_x K_y b / (n - 1)   s.t.   a' (K_x^2 / (n - 1) + e_x K_x) a = 1,   b alike
 
-    and ``e = reg * trace(K) / (n - 1)``. The labels are not used. The exact solution needs a
-    Cholesky factorisation of each kernel; for many rows, Nystroem features of some of them
+    and ``e = reg * trace(K) / (n - 1)``. The labels are not used. The exact solution needs one
+    Cholesky factorisation of the size of a kernel; for many rows, Nystroem features of some of them
     (landmarks) turn the problem into a linear one.
 
     A precomputed kernel is one square matrix per view in `fit`; `transform` takes test x train
@@ -317,15 +317,14 @@ class KCCA(KernelEmbedding):
         return np.full(n_rows, 1.0 / n_rows)
 
     def _solve_exact(self, kernels, ridges, y):
-        norm = len(kernels[0]) - 1
-        scale = (norm + 1) / norm  # of the unbiased variance
-        sides = [
-            Smoother(kernel, ridge * scale * norm)
-            for kernel, ridge in zip(kernels, ridges, strict=True)
-        ]
-        n_components = bounded(self.n_components, min(norm, self._most_components() or norm))
-        correlations, *pairs = leading_pairs(*sides, n_components)
-        duals = [np.sqrt(norm) * side.solve(pair) for side, pair in zip(sides, pairs, strict=True)]
+        n_rows = len(kernels[0])
+        for kernel, ridge in zip(kernels, ridges, strict=True):
+            kernel /= ridge * n_rows
+        n_components = min(self.n_components or n_rows, self._most_components() or n_rows)
+        correlations, *duals = leading_pairs(*kernels, n_components)
+        bounded(self.n_components, len(correlations))
+        scales = [np.sqrt(n_rows - 1) / (ridge * n_rows) for ridge in ridges]
+        duals = [scale * dual for scale, dual in zip(scales, duals, strict=True)]
         return correlations, with_fixed_signs(*duals)
 
     def _most_components(self):

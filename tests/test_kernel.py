@@ -69,6 +69,32 @@ def test_kcca_variates_fulfil_the_constraint(data):
     np.testing.assert_allclose(u.T @ v / 149, np.diag(kcca.correlations_), atol=1e-8)
 
 
+@pytest.mark.parametrize("reg", [0.1, 1e-3, 1e-5, 1e-7])
+def test_kcca_finds_correlations_however_close_to_one(data, reg):
+    """Roots of the smoothers, from eigenvalues, give all correlations as singular values."""
+    X, _ = data
+    roots = []
+    for rows in X.values():
+        kernel = centred(rbf_kernel(rows, gamma=0.05), np.full(150, 1 / 150))
+        values, vectors = np.linalg.eigh(kernel)
+        shares = np.maximum(values, 0) / (np.maximum(values, 0) + reg * np.trace(kernel))
+        roots.append(vectors * np.sqrt(shares))
+    expected = np.linalg.svd(roots[0].T @ roots[1], compute_uv=False)[:6]
+    kcca = KCCA(6, gamma=0.05, reg=reg, weighted=False).fit(X)
+    np.testing.assert_allclose(1 - kcca.correlations_, 1 - expected, rtol=1e-5, atol=1e-12)
+    u, v = (rows for rows in kcca.transform(X).values())
+    np.testing.assert_allclose(u.T @ v / 149, np.diag(expected), atol=1e-6)
+
+
+def test_fewer_components_than_asked_for_warn(data):
+    X, _ = data
+    with pytest.warns(UserWarning, match="n_components=20 is above the 8 pairs"):
+        assert KCCA(20, kernel="linear").fit(X).n_components_ == 8
+    small = X[:12]
+    with pytest.warns(UserWarning, match="n_components=12 is above the 11 pairs"):
+        assert KCCA(12, gamma=0.05).fit(small).n_components_ == 11
+
+
 def test_ckcca_is_kcca_of_all_pairs():
     X, y = make_views(24, 3, (5, 6), shared_rank=2, imbalance=2.0, random_state=0)
     j, k = np.nonzero(y[:, None] == y)

@@ -7,7 +7,7 @@ six candidates, chosen from by the mean MAP of three folds of the training split
 on the whole training split and scored on the test split. Features are standardised, and sequences
 are one long row. Our scorer ranks the variates as each library returns them. Candidates are numbers
 of components and ridges on each library's own scale; methods without a ridge have six numbers of
-components. A method that has not come to an end in five minutes is given up. Methods that learn
+components. A method that has not come to an end in two minutes is given up. Methods that learn
 from pairs are to be compared with CCA and KCCA; no other library has cluster CCA.
 """
 
@@ -31,7 +31,7 @@ from cca_estimators import CCA, CCCA, CKCCA, KCCA, PerView, Views, cross_modal_s
 
 PEERS = ("cca-zoo", "mvlearn", "pyrcca")
 COMPONENTS, N_PRINCIPAL = (9, 20), 50
-PATIENCE = 300
+PATIENCE = 120
 NO_RIDGE = {"n_components": [3, 5, 7, 9, 12, 20], "ridge": [None]}
 
 

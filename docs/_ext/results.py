@@ -10,7 +10,11 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TITLES = {
     "summary": "Summary",
     "quality": "MAP of all methods",
-    "poster_table_digits": "The poster's protocol on the digits",
+    "poster_table_digits": "The poster's protocol on the embedded digits",
+    "poster_table_grid_digits": "The poster's protocol on digits of the GRID corpus",
+    "poster_table_generated": "Time of the poster's protocol, on generated views",
+    "learning_embedded": "Deep methods over seeds, on the embedded digits",
+    "learning_grid_digits": "Deep methods over seeds, on digits of the GRID corpus",
     "poster_table_vegas": "The poster's protocol on VEGAS",
     "poster_table_mv10k": "The poster's protocol on MV-10K",
     "linear": "Linear CCA",

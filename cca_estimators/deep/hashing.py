@@ -27,7 +27,7 @@ from cca_estimators.deep.hashing_losses import (
     update_code_map,
 )
 from cca_estimators.deep.losses import triplet_loss
-from cca_estimators.deep.net import TwoPlayerNet
+from cca_estimators.deep.net import EMBEDDED_ROWS, TwoPlayerNet
 from cca_estimators.views import Views
 
 __all__ = ["AGAH", "UGACH"]
@@ -202,7 +202,7 @@ class AsymmetricNet(TwoPlayerNet):
     def _update_class_maps(self, subset):
         self._set_training(False)
         features, codes, labels = [], [], []
-        for views, batch_labels in subset.batches(self.batch_size):
+        for views, batch_labels in subset.batches(EMBEDDED_ROWS):
             for name, rows in views.items():
                 tower = self.module_.tower(name)
                 features.append(tower.unit_features(rows))
@@ -311,6 +311,7 @@ class AGAH(HashingEstimator):
     code_weight: float = 0.1
     map_weight: float = 0.1
     adversary_weight: float = 0.1
+    max_epochs: int = 40
 
     _parameter_constraints = {
         **HashingEstimator._parameter_constraints,

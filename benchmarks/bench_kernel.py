@@ -12,7 +12,7 @@ from cca_estimators import CKCCA, KCCA
 N_COMPONENTS, GAMMA, REG = 5, 0.05, 0.1
 SIZES = (1_000, 2_000, 4_000)
 ALL_THREADS = 2_000  # rows of the comparison with all threads
-CCA_ZOO_ONCE_FROM = 4_000  # minutes a run
+ONCE_FROM = 4_000  # rows, which take peers minutes
 WIDE = 20_000, (128, 1024)
 
 
@@ -62,17 +62,23 @@ def pyrcca(x, y, labels):
     model.train([x, y])
 
 
+PEERS = {
+    "mvlearn KMCCA (patched)": ("mvlearn", mvlearn),
+    "pyrcca (patched)": ("rcca", pyrcca),
+    "cca-zoo KCCA": ("cca_zoo", cca_zoo),
+}
+
+
 def exact(n_rows, n_threads=1):
     data = make_data(n_rows)
     candidates = {
         "the two kernels": the_two_kernels,
         "ours: KCCA": partial(ours, KCCA),
         "ours: CKCCA": partial(ours, CKCCA),
-        "mvlearn KMCCA (patched)": mvlearn,
-        "pyrcca (patched)": pyrcca,
-        "cca-zoo KCCA": cca_zoo,
     }
-    once = ("cca-zoo KCCA",) if n_rows >= CCA_ZOO_ONCE_FROM and find_spec("cca_zoo") else ()
+    candidates |= {name: function for name, (_, function) in PEERS.items()}
+    installed = [name for name, (module, _) in PEERS.items() if find_spec(module)]
+    once = installed if n_rows >= ONCE_FROM else ()
     calls = {name: partial(function, *data) for name, function in candidates.items()}
     return compare(
         f"Exact kernel CCA, {n_rows} x (20, 20), RBF",

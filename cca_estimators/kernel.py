@@ -435,16 +435,18 @@ class CKCCA(KernelEmbedding):
 
 
 def _class_duals(kernel, ridge, pairs, members):
-    """Return ``P = (D K + c I)^-1 Z`` and `R` with ``R R' = Z' K P``.
+    """Return ``P = (D K + c I)^-1 Z`` and `R` with ``R R' = Z' K P``; the kernel is overwritten.
 
-    By the symmetric form ``P = D^1/2 (D^1/2 K D^1/2 + c I)^-1 D^-1/2 Z``.
+    By the symmetric form ``P = D^1/2 (D^1/2 K D^1/2 + c I)^-1 D^-1/2 Z``, and by
+    ``K P = D^-1 (Z - c P)``.
     """
     roots = np.sqrt(pairs)[:, None]
-    system = kernel * roots * roots.T
-    system[np.diag_indices_from(system)] += ridge
-    factor = linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+    kernel *= roots
+    kernel *= roots.T
+    kernel[np.diag_indices_from(kernel)] += ridge
+    factor = linalg.cho_factor(kernel.T, lower=True, overwrite_a=True, check_finite=False)
     duals = roots * linalg.cho_solve(factor, members / roots, check_finite=False)
-    gram = members.T @ kernel @ duals
+    gram = (members / pairs[:, None]).T @ (members - ridge * duals)
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     return duals, vectors * np.sqrt(np.maximum(values, 0.0))
 

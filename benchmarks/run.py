@@ -14,6 +14,7 @@ import argparse
 import importlib
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import _common
@@ -91,15 +92,24 @@ def status_of(name, options, results):
     return status, time.perf_counter() - start, missing
 
 
+def row(name, status, seconds, missing):
+    """Return a line of the summary."""
+    day = date.today().isoformat()
+    return f"| {name} | {status} | {seconds:.0f} | {', '.join(missing) or '-'} | {day} |"
+
+
 def summary(rows):
     """Return the table of all benchmarks in Markdown, under the date, command and versions."""
-    lines = [
-        f"| {name} | {status} | {seconds:.0f} | {', '.join(missing) or '-'} |"
-        for name, (status, seconds, missing) in rows.items()
-    ]
-    table = ["| benchmark | status | seconds | peers missing |", "|---|---|---:|---|", *lines]
-    text = "\n".join(table)
+    table = ["| benchmark | status | seconds | peers missing | day |", "|---|---|---:|---|---|"]
+    text = "\n".join([*table, *rows.values()])
     return f"{_common.heading(_common.system_information(PEERS))}\n\n{text}\n"
+
+
+def earlier_rows(path):
+    """Return the lines of a summary by benchmark, to be kept for those that do not run again."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+    return {name: line for name, line in named.items() if name in benchmarks()}
 
 
 def read_options(arguments):
@@ -125,14 +135,16 @@ def main(arguments=None):
     chosen = options.names or [name for name in benchmarks() if name not in BY_NAME_ONLY]
     results = FOLDER / ("quick" if options.quick else "results")
     results.mkdir(exist_ok=True)
-    rows = {}
+    rows, failed = earlier_rows(results / "summary.md"), False
     for name in chosen:
         print(f"\n## {name}\n", flush=True)
-        rows[name] = status_of(name, options, results)
-        print(f"\n{name}: {rows[name][0]}, {rows[name][1]:.0f} s", flush=True)
+        status, seconds, missing = status_of(name, options, results)
+        rows[name] = row(name, status, seconds, missing)
+        print(f"\n{name}: {status}, {seconds:.0f} s", flush=True)
         (results / "summary.md").write_text(summary(rows))
+        failed |= status.startswith("failed")
     print("\n" + summary(rows))
-    return int(any(status.startswith("failed") for status, _, _ in rows.values()))
+    return int(failed)
 
 
 if __name__ == "__main__":

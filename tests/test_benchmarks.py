@@ -274,9 +274,11 @@ def test_a_benchmark_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, 
     monkeypatch.setattr(run_here, "QUICK", False)
     monkeypatch.setattr(sys, "argv", sys.argv)
     assert run.main(["--quick"]) == 1
+    assert run.main(["--quick", "good"]) == 0
     text = (tmp_path / "quick" / "summary.md").read_text()
     assert "| bad | failed: ValueError: too bad |" in text
     assert "| good | ok | 0 | peer |" in text
+    assert text.count("| good |") == 1
     content = json.loads((tmp_path / "quick" / "good.json").read_text())
     assert content["tables"][0]["rows"][0]["name"] == "3"
 

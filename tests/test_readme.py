@@ -27,3 +27,17 @@ def test_the_methods_table_is_complete():
         and issubclass(getattr(cca_estimators, name), CrossModalEstimator)
     }
     assert listed == public
+
+
+def test_map_figures_are_those_of_the_results():
+    results = Path(__file__).parents[1] / "benchmarks" / "results"
+    lines = re.findall(r"^\| (\S+) \|.*\| ([\d.]+ / [\d.]+) \| ([\d.]+ / [\d.]+) \|$", README, re.M)
+    assert len(lines) == 13
+    for column, name in ((1, "poster_table_digits.md"), (2, "poster_table_grid_digits.md")):
+        table = (results / name).read_text()
+        measured = {
+            " / ".join(re.findall(r"\| ([\d.]+) ±", line))
+            for line in table.splitlines()
+            if "±" in line
+        }
+        assert {line[column] for line in lines} == measured

@@ -22,7 +22,7 @@ from skorch import NeuralNet
 from cca_estimators import CDCCA, DCCA
 from cca_estimators.datasets import make_views
 from cca_estimators.deep.correlation import CategoryObjective, PairObjective
-from cca_estimators.deep.net import Towers
+from cca_estimators.deep.training.net import Towers
 
 CASES = {
     "2 x 1024 units, batches of 800": ((1024, 1024), 800),
@@ -79,8 +79,8 @@ def default_skorch(method, X, y):
 
 def ours(method, X, y):
     """Train for one epoch by the net that the estimator holds."""
-    from cca_estimators.deep.batches import RowDataset, RowSubset
-    from cca_estimators.deep.net import TrainingSet
+    from cca_estimators.deep.training.batches import RowDataset, RowSubset
+    from cca_estimators.deep.training.net import TrainingSet
 
     net = method._new_net(dict(X), y, seed=0, device="cpu")
     rows = RowSubset(RowDataset(dict(X), y, "cpu"), np.arange(len(y)))

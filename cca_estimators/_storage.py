@@ -17,11 +17,11 @@ from numpy.lib import format as npy
 
 VERSION = 1
 TRUSTED = (
-    "cca_estimators._kernels.Kernel",
-    "cca_estimators._kernels.NystroemMap",
-    "cca_estimators._moments.Cross",
-    "cca_estimators._moments.PairedScatter",
-    "cca_estimators._moments.Scatter",
+    "cca_estimators._algebra.kernels.Kernel",
+    "cca_estimators._algebra.kernels.NystroemMap",
+    "cca_estimators._algebra.moments.Cross",
+    "cca_estimators._algebra.moments.PairedScatter",
+    "cca_estimators._algebra.moments.Scatter",
     "cca_estimators.kernel.CKCCA",
     "cca_estimators.kernel.KCCA",
     "cca_estimators.linear.CCA",

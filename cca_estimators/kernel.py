@@ -11,15 +11,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from cca_estimators import _kernels, _reading
 from cca_estimators._base import CrossModalEstimator
-from cca_estimators._kernel_solver import leading_pairs
-from cca_estimators._moments import (
+from cca_estimators._algebra.kernel_solver import leading_pairs
+from cca_estimators._algebra.moments import (
     ClassScatter,
     PairedScatter,
     class_pair_weights,
     cluster_moments,
     paired_moments,
 )
-from cca_estimators._solver import bounded, solve, with_fixed_signs
+from cca_estimators._algebra.solver import bounded, solve, with_fixed_signs
 
 __all__ = ["CKCCA", "KCCA"]
 

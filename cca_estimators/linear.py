@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from cca_estimators import _reading
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
-from cca_estimators._moments import (
+from cca_estimators._algebra.moments import (
     ClassScatter,
     Cross,
     MergedClasses,
@@ -19,7 +19,7 @@ from cca_estimators._moments import (
     cluster_moments,
     paired_moments,
 )
-from cca_estimators._solver import shrinkage_ridge, solve
+from cca_estimators._algebra.solver import shrinkage_ridge, solve
 
 __all__ = ["CCA", "CCCA"]
 

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from cca_estimators import CCCA, CDCCA, PerView
 from cca_estimators.datasets import load_spoken_digits
-from cca_estimators.deep._base import DeepEmbedding
+from cca_estimators.deep.training.estimator import DeepEmbedding
 
 
 class ContrastiveObjective(nn.Module):

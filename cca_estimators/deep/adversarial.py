@@ -9,9 +9,9 @@ from skorch.callbacks import PassthroughScoring
 from torch import nn
 from torch.nn import functional as F
 
-from cca_estimators.deep._base import DeepEmbedding
-from cca_estimators.deep._docs import documented
-from cca_estimators.deep.adversarial_losses import (
+from cca_estimators.deep.training.estimator import DeepEmbedding
+from cca_estimators.deep.training.docs import documented
+from cca_estimators.deep.losses.adversarial import (
     covariance_loss,
     gradient_reversal,
     modality_loss,
@@ -21,7 +21,7 @@ from cca_estimators.deep.adversarial_losses import (
     variance_loss,
 )
 from cca_estimators.deep.losses import triplet_loss
-from cca_estimators.deep.net import TwoPlayerNet
+from cca_estimators.deep.training.net import TwoPlayerNet
 
 __all__ = ["ACMR", "UCAL"]
 

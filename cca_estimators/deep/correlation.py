@@ -8,8 +8,8 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn import functional as F
 
-from cca_estimators.deep._base import HeadedEmbedding
-from cca_estimators.deep._docs import documented
+from cca_estimators.deep.training.estimator import HeadedEmbedding
+from cca_estimators.deep.training.docs import documented
 from cca_estimators.deep.losses import category_correlation_loss, correlation_loss
 from cca_estimators.deep.towers import AttentionOverSteps, DenseSteps, SequenceTower
 from cca_estimators.linear import CCA, CCCA

@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from cca_estimators import _reading
-from cca_estimators.deep._base import DeepEstimator
-from cca_estimators.deep._docs import documented
-from cca_estimators.deep.adversarial_losses import critic_loss
-from cca_estimators.deep.hashing_losses import (
+from cca_estimators.deep.training.estimator import DeepEstimator
+from cca_estimators.deep.training.docs import documented
+from cca_estimators.deep.losses.adversarial import critic_loss
+from cca_estimators.deep.losses.hashing import (
     code_map_loss,
     policy_gradient_loss,
     quantisation_loss,
@@ -27,7 +27,7 @@ from cca_estimators.deep.hashing_losses import (
     update_code_map,
 )
 from cca_estimators.deep.losses import triplet_loss
-from cca_estimators.deep.net import EMBEDDED_ROWS, TwoPlayerNet
+from cca_estimators.deep.training.net import EMBEDDED_ROWS, TwoPlayerNet
 from cca_estimators.views import Views
 
 __all__ = ["AGAH", "UGACH"]

@@ -6,8 +6,8 @@ from numbers import Real
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from cca_estimators.deep._base import HeadedEmbedding
-from cca_estimators.deep._docs import documented
+from cca_estimators.deep.training.estimator import HeadedEmbedding
+from cca_estimators.deep.training.docs import documented
 from cca_estimators.deep.losses import triplet_loss
 from cca_estimators.linear import CCCA
 

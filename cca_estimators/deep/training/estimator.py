@@ -19,8 +19,8 @@ from skorch.history import History
 from skorch.utils import noop
 
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
-from cca_estimators.deep.batches import RowDataset, RowSubset, as_tensor
-from cca_estimators.deep.net import (
+from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
+from cca_estimators.deep.training.net import (
     EMBEDDED_ROWS,
     KeepLastEpoch,
     Net,

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import nn
 from tqdm.auto import tqdm
 
-from cca_estimators.deep.batches import RowSubset
+from cca_estimators.deep.training.batches import RowSubset
 from cca_estimators.metrics import mean_average_precision
 
 EMBEDDED_ROWS = 4096

@@ -11,7 +11,7 @@ from torch import nn
 
 from cca_estimators import CCA, CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, PerView, Views
 from cca_estimators.datasets import make_views
-from cca_estimators.deep.batches import BatchSampler, RowDataset, RowSubset
+from cca_estimators.deep.training.batches import BatchSampler, RowDataset, RowSubset
 
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 4, "random_state": 0, "device": "cpu"}
 

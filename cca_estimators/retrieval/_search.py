@@ -15,7 +15,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils.parallel import _get_threadpool_controller
 
-from cca_estimators._ranking import _unit_rows
+from cca_estimators.metrics._ranking import _unit_rows
 
 _TILE_PAIRS = 2**18  # screened at once, few enough for the cache
 _MOST_QUERIES = 512  # at once

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cca_estimators._moments import (
+from cca_estimators._algebra.moments import (
     ClassScatter,
     Cross,
     MergedClasses,

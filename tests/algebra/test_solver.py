@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.covariance import OAS
 
-from cca_estimators._moments import PairedScatter, paired_moments
-from cca_estimators._solver import shrinkage_ridge, solve
+from cca_estimators._algebra.moments import PairedScatter, paired_moments
+from cca_estimators._algebra.solver import shrinkage_ridge, solve
 
 
 def moments_of(x, y):

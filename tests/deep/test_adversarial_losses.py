@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cca_estimators.deep.adversarial_losses import (
+from cca_estimators.deep.losses.adversarial import (
     covariance_loss,
     critic_loss,
     gradient_reversal,
@@ -18,7 +18,7 @@ from cca_estimators.deep.adversarial_losses import (
     reversal_scale,
     variance_loss,
 )
-from cca_estimators.deep.hashing_losses import (
+from cca_estimators.deep.losses.hashing import (
     code_map_loss,
     policy_gradient_loss,
     quantisation_loss,

@@ -46,8 +46,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 import cca_estimators
-from cca_estimators import PerView, Views, cross_modal_scores
-from cca_estimators._version import __version__
+from cca_estimators import PerView, Views, __version__, cross_modal_scores
 from cca_estimators.datasets import load_ave, load_mv10k, load_spoken_digits, load_vegas, make_views
 
 # MAP in %, audio to visual and visual to audio: D. Zeng, Y. Yu, K. Oyama, "Can we learn the

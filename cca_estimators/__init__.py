@@ -2,7 +2,6 @@
 
 from importlib import import_module
 
-from cca_estimators._version import __version__
 from cca_estimators.display import (
     EmbeddingDisplay,
     LossCurveDisplay,
@@ -20,6 +19,8 @@ from cca_estimators.metrics import (
 from cca_estimators.preprocessing import PerView
 from cca_estimators.retrieval import CrossModalIndex
 from cca_estimators.views import Views
+
+__version__ = "0.2.0.dev0"
 
 _DEEP = ("ACMR", "AGAH", "CDCCA", "DCCA", "LSTMCCCA", "SDCCA", "TNNCCCA", "UCAL", "UGACH")
 # imported when first used: PyTorch takes seconds

@@ -6,14 +6,19 @@ from math import prod
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import Interval, validate_parameter_constraints
-from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cca_estimators import _reading
+from cca_estimators._compat import (
+    ADAPTERS_MANAGER,
+    Interval,
+    fit_context,
+    get_output_config,
+    validate_parameter_constraints,
+)
 from cca_estimators.metrics import cross_modal_map
 from cca_estimators.views import Views, n_rows
 
@@ -30,7 +35,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     _parameter_constraints = {"view_split": [Interval(Integral, 1, None, closed="left"), None]}
     _min_samples = 2
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Fit the estimator.
 
@@ -137,7 +142,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
 
     def _wrapped(self, output, original, view_names):
         """Return an output in the container that `set_output` asks for."""
-        container = _get_output_config("transform", self)["dense"]
+        container = get_output_config("transform", self)["dense"]
         if container == "default" or output.ndim != 2:
             return output
         adapter = ADAPTERS_MANAGER.adapters[container]

@@ -6,6 +6,7 @@ parameters, arrays and linear estimators that they are made of.
 """
 
 import copy
+import io
 import json
 import warnings
 from contextlib import contextmanager
@@ -30,7 +31,12 @@ TRUSTED = (
     "numpy.dtype",
 )
 _HEADER, _ESTIMATOR = "header.json", "estimator.skops"
+_SCHEMA = "schema.json"  # what skops calls its list of types
 _DEEP = "cca_estimators.deep"  # a name, not an import: PyTorch takes seconds
+_MOVED = {  # modules by the names that older files hold
+    "cca_estimators._kernels": "cca_estimators._algebra.kernels",
+    "cca_estimators._moments": "cca_estimators._algebra.moments",
+}
 
 
 def save(path, header, arrays, estimator):
@@ -80,7 +86,7 @@ def load(path, trusted=()):
         header = json.loads(_entry(archive, _HEADER).read())
         if not isinstance(header, dict) or header.get("version") != VERSION:
             raise ValueError(f"its version is not {VERSION}, the one that is known here")
-        stored = _entry(archive, _ESTIMATOR).read()
+        stored = _with_names_of_today(_entry(archive, _ESTIMATOR).read())
         names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
         arrays = {name: _read_array(archive, f"{name}.npy") for name in names}
         untrusted = sorted(set(_untrusted(stored)) - set(trusted))
@@ -138,6 +144,24 @@ def _read_array(archive, name):
         return npy.read_array(file, allow_pickle=False)
 
 
+def _with_names_of_today(stored):
+    """Return an archive of skops with the modules of its types as they are called now."""
+    with ZipFile(io.BytesIO(stored)) as archive:
+        entries = {info: archive.read(info) for info in archive.infolist()}
+    renamed = io.BytesIO()
+    with ZipFile(renamed, "w") as archive:
+        for info, content in entries.items():
+            if info.filename == _SCHEMA:
+                content = json.dumps(json.loads(content, object_hook=_renamed))
+            archive.writestr(info, content)
+    return renamed.getvalue()
+
+
+def _renamed(node):
+    module = node.get("__module__")
+    return {**node, "__module__": _MOVED[module]} if module in _MOVED else node
+
+
 def _untrusted(stored):
     return set(_skops().get_untrusted_types(data=stored)) - set(TRUSTED)
 
@@ -181,7 +205,7 @@ def _restored(stored):
     if not isinstance(stored, dict):
         return stored
     deep = import_module(_DEEP)
-    if stored["deep"] not in deep.__all__:
+    if stored["deep"] not in deep.METHODS:
         raise ValueError(f"it names an estimator {stored['deep']!r}, which is not known")
     return getattr(deep, stored["deep"])._from_data(stored)
 

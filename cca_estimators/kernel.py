@@ -7,11 +7,10 @@ import numpy as np
 from scipy import linalg
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from cca_estimators import _kernels, _reading
-from cca_estimators._base import CrossModalEstimator
+from cca_estimators import _reading
 from cca_estimators._algebra.kernel_solver import leading_pairs
+from cca_estimators._algebra.kernels import Centring, Kernel, NystroemMap, as_rows, resolved_gamma
 from cca_estimators._algebra.moments import (
     ClassScatter,
     PairedScatter,
@@ -20,6 +19,8 @@ from cca_estimators._algebra.moments import (
     paired_moments,
 )
 from cca_estimators._algebra.solver import bounded, solve, with_fixed_signs
+from cca_estimators._base import CrossModalEstimator
+from cca_estimators._compat import Interval, StrOptions
 
 __all__ = ["CKCCA", "KCCA"]
 
@@ -129,15 +130,12 @@ class KernelEmbedding(CrossModalEstimator):
 
     def _fit(self, views, y):
         kinds = self._by_view("kernel")
-        rows = {
-            name: _kernels.as_rows(rows, name, callable(kinds[name]))
-            for name, rows in views.items()
-        }
+        rows = {name: as_rows(rows, name, callable(kinds[name])) for name, rows in views.items()}
         self._check_square(rows, kinds)
         self.reg_ = self._by_view("reg")
         gammas = self._by_view("gamma")
         self.gamma_ = {
-            name: _kernels.resolved_gamma(gammas[name], rows[name].reshape(len(rows[name]), -1))
+            name: resolved_gamma(gammas[name], rows[name].reshape(len(rows[name]), -1))
             for name in rows
         }
         self.kernels_ = self._kernels(kinds)
@@ -173,7 +171,7 @@ class KernelEmbedding(CrossModalEstimator):
         for name, view in rows.items():
             kernel = self.kernels_[name](view, view)
             size = weights @ np.abs(kernel.diagonal())
-            centrings.append(_kernels.Centring(kernel, weights))
+            centrings.append(Centring(kernel, weights))
             kernels.append(centrings[-1].train(kernel))
             variance = weights @ kernels[-1].diagonal()
             self._check_varies(name, variance, size)
@@ -188,8 +186,7 @@ class KernelEmbedding(CrossModalEstimator):
         n_rows = len(next(iter(rows.values())))
         chosen = self._landmark_rows(n_rows, y, check_random_state(self.random_state))
         self.maps_ = {
-            name: _kernels.NystroemMap(self.kernels_[name], view[chosen])
-            for name, view in rows.items()
+            name: NystroemMap(self.kernels_[name], view[chosen]) for name, view in rows.items()
         }
         moments = self._moments(rows, y)
         for name, covariance, mean in zip(rows, moments[1:3], moments.means, strict=True):
@@ -208,7 +205,7 @@ class KernelEmbedding(CrossModalEstimator):
     def _transform_view(self, name, rows):
         dtype = np.float32 if rows.dtype == np.float32 else np.float64
         scales = self.correlations_ if self.weighted else 1.0
-        rows = _kernels.as_rows(rows, name, callable(self.kernels_[name].kernel))
+        rows = as_rows(rows, name, callable(self.kernels_[name].kernel))
         embedding = np.empty((len(rows), self.n_components_), dtype)
         for taken, _ in _reading.blocks({name: self._kernel_sized(name, rows)}):
             embedding[taken] = self._variates(name, rows[taken]) * scales
@@ -234,7 +231,7 @@ class KernelEmbedding(CrossModalEstimator):
         kernels = {}
         for name, kind in kinds.items():
             params = {"gamma": self.gamma_[name], "degree": degrees[name], "coef0": offsets[name]}
-            kernels[name] = _kernels.Kernel(kind, params, further[name])
+            kernels[name] = Kernel(kind, params, further[name])
         return kernels
 
     def _is_exact(self, n_rows):

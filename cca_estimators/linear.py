@@ -5,11 +5,8 @@ from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from cca_estimators import _reading
-from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._algebra.moments import (
     ClassScatter,
     Cross,
@@ -20,6 +17,8 @@ from cca_estimators._algebra.moments import (
     paired_moments,
 )
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
+from cca_estimators._base import CrossModalEstimator, _restored_on_error
+from cca_estimators._compat import Interval, StrOptions, fit_context
 
 __all__ = ["CCA", "CCCA"]
 
@@ -42,7 +41,7 @@ class LinearEmbedding(CrossModalEstimator):
     def _fit(self, views, y):
         self._solve(self._moments(views, y))
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Add rows to those seen so far: the result is that of a single fit on all of them.
 

@@ -26,6 +26,7 @@ extensions = [
     "myst_parser",
     "mathml",
     "results",
+    "rooms",
     "docstrings",
 ]
 exclude_patterns = ["_build", "auto_examples/**.py"]
@@ -76,7 +77,8 @@ html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_sourcelink = False
 # pages of their own need no list of sections; examples get its width, and that of their contents
-no_sections = ("install", "getting_started", "benchmarks", "extending", "contributing", "changelog")
+no_sections = ("install", "getting_started", "benchmarks", "extending", "architecture")
+no_sections += ("contributing", "from_0_1_to_0_2", "changelog")
 html_sidebars = {page: [] for page in no_sections}
 html_theme_options = {
     "logo": {"text": "cca_estimators"},

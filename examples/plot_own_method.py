@@ -22,13 +22,13 @@ import matplotlib.pyplot as plt
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn import functional as F
 
 from cca_estimators import CCCA, CDCCA, PerView
+from cca_estimators.base import Interval
 from cca_estimators.datasets import load_spoken_digits
-from cca_estimators.deep.training.estimator import DeepEmbedding
+from cca_estimators.deep import DeepEmbedding
 
 
 class ContrastiveObjective(nn.Module):

@@ -5,8 +5,8 @@ from importlib import resources
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
 
+from cca_estimators._compat import StrOptions, validate_params
 from cca_estimators.views import Views
 
 _RANGE_DB = 50.0

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from cca_estimators._compat import Interval, StrOptions, validate_params
 from cca_estimators.datasets._layouts import open_stored
 from cca_estimators.datasets._steps import read_view
 from cca_estimators.views import Views

@@ -1,4 +1,4 @@
-"""Deep methods, trained by PyTorch through skorch."""
+"""Deep methods, trained by PyTorch through skorch, and what a method of one's own is made of."""
 
 import os
 
@@ -7,8 +7,41 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from cca_estimators.deep.adversarial import ACMR, UCAL
-from cca_estimators.deep.correlation import CDCCA, DCCA, LSTMCCCA, SDCCA
-from cca_estimators.deep.hashing import AGAH, UGACH
-from cca_estimators.deep.triplet import TNNCCCA
+from cca_estimators.deep.agah import AGAH
+from cca_estimators.deep.correlation import CDCCA, DCCA, CategoryObjective, PairObjective
+from cca_estimators.deep.hashing import HashingEstimator
+from cca_estimators.deep.sequences import LSTMCCCA, SDCCA
+from cca_estimators.deep.towers import AttentionOverSteps, DenseSteps, MLPTower, SequenceTower
+from cca_estimators.deep.training.docs import documented
+from cca_estimators.deep.training.estimator import DeepEmbedding, DeepEstimator, HeadedEmbedding
+from cca_estimators.deep.training.net import Net, TwoPlayerNet
+from cca_estimators.deep.triplet import TNNCCCA, TripletObjective
+from cca_estimators.deep.ugach import UGACH
 
-__all__ = ["ACMR", "AGAH", "CDCCA", "DCCA", "LSTMCCCA", "SDCCA", "TNNCCCA", "UCAL", "UGACH"]
+METHODS = ("ACMR", "AGAH", "CDCCA", "DCCA", "LSTMCCCA", "SDCCA", "TNNCCCA", "UCAL", "UGACH")
+
+__all__ = [
+    "ACMR",
+    "AGAH",
+    "CDCCA",
+    "DCCA",
+    "LSTMCCCA",
+    "SDCCA",
+    "TNNCCCA",
+    "UCAL",
+    "UGACH",
+    "AttentionOverSteps",
+    "CategoryObjective",
+    "DeepEmbedding",
+    "DeepEstimator",
+    "DenseSteps",
+    "HashingEstimator",
+    "HeadedEmbedding",
+    "MLPTower",
+    "Net",
+    "PairObjective",
+    "SequenceTower",
+    "TripletObjective",
+    "TwoPlayerNet",
+    "documented",
+]

@@ -4,13 +4,11 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 import torch
-from sklearn.utils._param_validation import Interval
 from skorch.callbacks import PassthroughScoring
 from torch import nn
 from torch.nn import functional as F
 
-from cca_estimators.deep.training.estimator import DeepEmbedding
-from cca_estimators.deep.training.docs import documented
+from cca_estimators._compat import Interval
 from cca_estimators.deep.losses.adversarial import (
     covariance_loss,
     gradient_reversal,
@@ -20,7 +18,9 @@ from cca_estimators.deep.losses.adversarial import (
     slope_penalty,
     variance_loss,
 )
-from cca_estimators.deep.losses import triplet_loss
+from cca_estimators.deep.losses.triplets import triplet_loss
+from cca_estimators.deep.training.docs import documented
+from cca_estimators.deep.training.estimator import DeepEmbedding
 from cca_estimators.deep.training.net import TwoPlayerNet
 
 __all__ = ["ACMR", "UCAL"]

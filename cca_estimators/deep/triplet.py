@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from numbers import Real
 
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from cca_estimators.deep.training.estimator import HeadedEmbedding
+from cca_estimators._compat import Interval, StrOptions
+from cca_estimators.deep.losses.triplets import triplet_loss
 from cca_estimators.deep.training.docs import documented
-from cca_estimators.deep.losses import triplet_loss
+from cca_estimators.deep.training.estimator import HeadedEmbedding
 from cca_estimators.linear import CCCA
 
 __all__ = ["TNNCCCA"]

@@ -3,11 +3,12 @@
 from functools import partial
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from cca_estimators import _ranking
+from cca_estimators._compat import check_matplotlib_support
 from cca_estimators.display._axes import add_legend, by_name, figure_and_axes, line_style
-from cca_estimators.metrics import _directions, _embeddings, _measure
+from cca_estimators.metrics import _ranking
+from cca_estimators.metrics._figures import _measure
+from cca_estimators.metrics._scorers import _directions, _embeddings
 
 _N_KS = 50
 _CHANCE = "chance level"  # marks its line

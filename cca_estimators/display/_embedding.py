@@ -8,11 +8,13 @@ from scipy.linalg import block_diag
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import column_or_1d
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from cca_estimators import _ranking, _reading
+from cca_estimators import _reading
+from cca_estimators._compat import check_matplotlib_support
 from cca_estimators.display._axes import add_legend, by_name, panels
-from cca_estimators.metrics import _checked, _embeddings
+from cca_estimators.metrics import _ranking
+from cca_estimators.metrics._figures import _checked
+from cca_estimators.metrics._scorers import _embeddings
 
 _MARKERS = ("o", "^")  # of the first and the second view
 

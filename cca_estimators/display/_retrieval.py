@@ -4,8 +4,8 @@ import textwrap
 
 import numpy as np
 from sklearn.utils import column_or_1d
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from cca_estimators._compat import check_matplotlib_support
 from cca_estimators.display._axes import panels
 from cca_estimators.retrieval import CrossModalIndex
 

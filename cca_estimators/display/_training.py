@@ -1,9 +1,9 @@
 """The picture of the training of a deep estimator."""
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from cca_estimators._compat import check_matplotlib_support
 from cca_estimators.display._axes import figure_and_axes, final, line_style
 
 _LABELS = {

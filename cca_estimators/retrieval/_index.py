@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from cca_estimators import _reading, _search, _storage
+from cca_estimators import _reading, _storage
 from cca_estimators._base import _restored_on_error
-from cca_estimators.metrics import _metric_of
+from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
+from cca_estimators.metrics._scorers import _metric_of
+from cca_estimators.retrieval import _search
 from cca_estimators.views import Views
 
 __all__ = ["CrossModalIndex"]
@@ -110,7 +111,7 @@ class CrossModalIndex(BaseEstimator):
         self.gallery = gallery
         self.backend = backend
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None, *, ids=None):
         """Embed a gallery, and fit the estimator on it if it is not fitted.
 

@@ -12,9 +12,8 @@ from functools import partial
 import numpy as np
 from sklearn import get_config
 from sklearn.utils import gen_batches
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
-from sklearn.utils.parallel import _get_threadpool_controller
 
+from cca_estimators._compat import effective_n_threads, threadpool_controller
 from cca_estimators.metrics._ranking import _unit_rows
 
 _TILE_PAIRS = 2**18  # screened at once, few enough for the cache
@@ -178,8 +177,8 @@ class Exact:
         """
         blocks = gen_batches(len(queries), _n_queries(len(self.gallery), n_neighbors))
         with (
-            _get_threadpool_controller().limit(limits=1, user_api="blas"),
-            ThreadPoolExecutor(_openmp_effective_n_threads()) as pool,
+            threadpool_controller().limit(limits=1, user_api="blas"),
+            ThreadPoolExecutor(effective_n_threads()) as pool,
         ):
             found = [
                 _nearest_of_block(self.metric, queries[block], self.gallery, n_neighbors, pool)

@@ -12,13 +12,14 @@ import numpy as np
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cca_estimators import CCA, CDCCA, CKCCA, UGACH, CrossModalIndex, PerView, __version__
+from cca_estimators import CCA, CCCA, CDCCA, CKCCA, UGACH, CrossModalIndex, PerView, __version__
 from cca_estimators.datasets import make_views
 
 
-def estimators():
-    """Return an estimator of each kind, not fitted."""
+def estimators(X, y):
+    """Return an estimator of each kind, not fitted but for the one that keeps its moments."""
     return {
+        "moments": CCCA(reg=0.1).partial_fit(X[:30], y[:30]).partial_fit(X[30:], y[30:]),
         "linear": make_pipeline(PerView(StandardScaler()), CCA(n_components=3)),
         "kernel": CKCCA(n_landmarks=20, random_state=0),
         "deep": CDCCA(4, hidden_layer_sizes=(6,), max_epochs=2, random_state=0, device="cpu"),
@@ -34,7 +35,7 @@ def main():
     folder.mkdir(exist_ok=True)
     X, y = make_views(60, 3, (5, 6), shared_rank=3, random_state=0)
     expected = {"audio": X["audio"], "visual": X["visual"], "labels": y}
-    for kind, estimator in estimators().items():
+    for kind, estimator in estimators(X, y).items():
         index = CrossModalIndex(estimator, n_neighbors=3).fit(X, y)
         index.save(folder / f"{kind}.index")
         for name in X:

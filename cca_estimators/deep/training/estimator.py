@@ -9,27 +9,19 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import EarlyStopping
 from skorch.history import History
 from skorch.utils import noop
 
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
-from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
-from cca_estimators.deep.training.net import (
-    EMBEDDED_ROWS,
-    KeepLastEpoch,
-    Net,
-    ProgressBar,
-    Towers,
-    TrainingSet,
-    ValidationMap,
-)
+from cca_estimators._compat import Interval, StrOptions, fit_context
 from cca_estimators.deep.towers import MLPTower
+from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
+from cca_estimators.deep.training.callbacks import KeepLastEpoch, ProgressBar, ValidationMap
+from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
 from cca_estimators.views import n_rows
 
 
@@ -112,7 +104,7 @@ class DeepEstimator(CrossModalEstimator):
         self._raise_divergence()
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Train for one epoch on the rows given, and fit what follows the towers on them.
 

@@ -1,0 +1,1 @@
+"""Pure functions of arrays: moments, kernels, solvers. No estimator is known here."""

@@ -1,0 +1,46 @@
+"""The one door for private and version-dependent names of other packages.
+
+Each line says why the name is needed, and what would let it go. Nothing heavy is imported here.
+"""
+
+# _fit_context: validates parameters and skips the validation of nested estimators, as
+# scikit-learn's own fit methods do; goes when scikit-learn offers it to third parties.
+from sklearn.base import _fit_context as fit_context
+
+# _openmp_effective_n_threads, _get_threadpool_controller: as many threads as OpenMP is set to use,
+# and a limit of those of BLAS; they go when scikit-learn exports them.
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
+
+# check_matplotlib_support: the error that scikit-learn's displays raise without matplotlib; goes
+# when it is public.
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+# The domains in `_parameter_constraints`, which scikit-learn reads but does not export; they go
+# when scikit-learn exports them.
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+    validate_params,
+)
+
+# The containers of `set_output`, for views inside a mapping, which scikit-learn's own wrapper does
+# not reach; they go when it wraps mappings.
+from sklearn.utils._set_output import ADAPTERS_MANAGER
+from sklearn.utils._set_output import _get_output_config as get_output_config
+from sklearn.utils.parallel import _get_threadpool_controller as threadpool_controller
+
+__all__ = [
+    "ADAPTERS_MANAGER",
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "check_matplotlib_support",
+    "effective_n_threads",
+    "fit_context",
+    "get_output_config",
+    "threadpool_controller",
+    "validate_parameter_constraints",
+    "validate_params",
+]

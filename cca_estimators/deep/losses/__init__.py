@@ -1,0 +1,42 @@
+"""Losses: plain functions of tensors, each tested against a closed form or a loop."""
+
+from cca_estimators.deep.losses.adversarial import (
+    covariance_loss,
+    critic_loss,
+    gradient_reversal,
+    modality_loss,
+    pair_distance,
+    reversal_scale,
+    slope_penalty,
+    variance_loss,
+)
+from cca_estimators.deep.losses.correlation import category_correlation_loss, correlation_loss
+from cca_estimators.deep.losses.hashing import (
+    code_map_loss,
+    policy_gradient_loss,
+    quantisation_loss,
+    ranking_hinges,
+    saturation_loss,
+    update_code_map,
+)
+from cca_estimators.deep.losses.triplets import triplet_loss
+
+__all__ = [
+    "category_correlation_loss",
+    "code_map_loss",
+    "correlation_loss",
+    "covariance_loss",
+    "critic_loss",
+    "gradient_reversal",
+    "modality_loss",
+    "pair_distance",
+    "policy_gradient_loss",
+    "quantisation_loss",
+    "ranking_hinges",
+    "reversal_scale",
+    "saturation_loss",
+    "slope_penalty",
+    "triplet_loss",
+    "update_code_map",
+    "variance_loss",
+]

@@ -1,0 +1,237 @@
+"""UGACH: codes learnt by ranking, against a generator that draws the negatives."""
+
+from dataclasses import dataclass
+from math import prod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+
+from cca_estimators._compat import Interval
+from cca_estimators.deep.hashing import HashingEstimator
+from cca_estimators.deep.losses.hashing import (
+    policy_gradient_loss,
+    ranking_hinges,
+)
+from cca_estimators.deep.training.docs import documented
+from cca_estimators.deep.training.net import TwoPlayerNet
+
+__all__ = ["UGACH"]
+
+
+class SigmoidTower(nn.Sequential):
+    """Perceptron to codes in (-1/2, 1/2), batch-normalised so that every bit is used.
+
+    Parameters
+    ----------
+    perceptron : nn.Module
+        From rows to (n, n_bits).
+    n_bits : int
+    """
+
+    def __init__(self, perceptron, n_bits):
+        super().__init__(perceptron, nn.BatchNorm1d(n_bits), nn.Sigmoid())
+
+    def forward(self, rows):
+        """Return the continuous codes of rows."""
+        return super().forward(rows) - 0.5
+
+
+class RankingObjective(nn.Module):
+    """Hinge of the discriminator, and the towers of the generator.
+
+    Parameters
+    ----------
+    generators : list of nn.Module
+        One per view.
+    margin, temperature : float
+    """
+
+    def __init__(self, generators, margin, temperature):
+        super().__init__()
+        self.generators = nn.ModuleList(generators)
+        self.margin = margin
+        self.temperature = temperature
+
+    def forward(self, outputs, codes, views):
+        """Return the mean hinge of pairs against the partner of the next row."""
+        x, y = outputs
+        return (self.hinges(x, y, y.roll(1, 0)).mean() + self.hinges(y, x, x.roll(1, 0)).mean()) / 2
+
+    def hinges(self, query, positive, negative):
+        """Return the hinges of triplets."""
+        return ranking_hinges(query, positive, negative, self.margin)
+
+    def scores(self, views):
+        """Return the generator's scores of the second view's rows for the first's, and back."""
+        x, y = (tower(rows) for tower, rows in zip(self.generators, views.values(), strict=True))
+        distances = torch.cdist(x, y).square() / self.temperature
+        itself = torch.eye(len(x), dtype=bool, device=x.device)
+        scores = (-distances).masked_fill(itself, -torch.inf)
+        return scores, scores.T
+
+
+class RankingNet(TwoPlayerNet):
+    """Net that trains a discriminator, and a generator that draws its negatives.
+
+    Parameters
+    ----------
+    n_pretrain : int
+        Epochs of the discriminator alone, on true pairs and negatives drawn evenly.
+    n_draws : int
+        Negatives for each query.
+    **kwargs
+        As for `Net`.
+    """
+
+    opponent = "generators"
+
+    def __init__(self, *args, n_pretrain=0, n_draws=1, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.n_pretrain = n_pretrain
+        self.n_draws = n_draws
+        self.neighbours = None
+
+    def optimizer_of(self, parameters):
+        """Return the optimiser of the generator."""
+        return torch.optim.AdamW(parameters, lr=self.lr)
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train with the rows and their neighbours at hand, and let go of them."""
+        self._rows = X.train.dataset
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        finally:
+            self._rows = self.neighbours = None
+
+    def train_step(self, batch, **fit_params):
+        """Train the discriminator and, after pre-training, the generator."""
+        self._set_training(True)
+        views, rows = batch
+        pretraining = len(self.history) <= self.n_pretrain
+        outputs = self.module_(**views)
+        positives = outputs if pretraining else self._positives(rows)
+        scores = self.criterion_.scores(views)
+        weights = [torch.isfinite(s).float() if pretraining else s.softmax(dim=1) for s in scores]
+        drawn = [w.detach().multinomial(self.n_draws, replacement=True) for w in weights]
+        hinges = [
+            self.criterion_.hinges(outputs[i][:, None], positives[1 - i][:, None], negative)
+            for i, negative in enumerate((outputs[1][drawn[0]], outputs[0][drawn[1]]))
+        ]
+        loss = self.checked((hinges[0].mean() + hinges[1].mean()) / 2)
+        self.learn(loss, batch)
+        generator = sum(
+            policy_gradient_loss(s, d, torch.sigmoid(h))
+            for s, d, h in zip(scores, drawn, hinges, strict=True)
+        )
+        if not pretraining:
+            self.learn_opponent(generator)
+        self.history.record_batch("generator_loss", generator.item())
+        return {"loss": loss, "y_pred": outputs}
+
+    def _positives(self, rows):
+        """Return the outputs of each row itself or, for about half of them, of a neighbour."""
+        rows = rows.numpy(force=True)
+        neighbours = self.neighbours[rows]
+        chosen = torch.randint(neighbours.shape[1], (len(rows),)).numpy()
+        itself = torch.rand(len(rows)).numpy() < 0.5
+        picked = np.where(itself, rows, neighbours[np.arange(len(rows)), chosen])
+        return self.module_(**self._rows[picked][0])
+
+
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
+class UGACH(HashingEstimator):
+    """Unsupervised generative adversarial cross-modal hashing (UGACH).
+
+    The positives of a row in the other view are its partner, for half of the draws, and those of
+    its neighbours, nearest in one view or the other. A discriminator, a perceptron per view to
+    codes by a sigmoid, learns to rank a positive before a negative, by the hinge
+    ``[K / 8 + d(q, p) - d(q, n)]_+`` of squared distances. A generator, networks of the same kind,
+    draws the negatives from the rows of a batch by the softmax of minus its own distances, and
+    learns by the policy gradient to draw those that the discriminator ranks wrongly: its reward is
+    the sigmoid of the hinge, less the mean of the others [1]_. At first the discriminator learns
+    alone, from true pairs. The labels are not used.
+
+    Here both learn at every step, where the authors alternate epochs, and the candidates are the
+    rows of a batch, where they draw 2 % of all rows. The codes are batch-normalised, so that every
+    bit is used.
+
+    ``history_`` holds "train_loss", that of the discriminator, and "generator_loss".
+
+    Read more in the :ref:`User Guide <hashing>`.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        Number of bits `K` of a code.
+    n_neighbors : int, default=5
+        Number of neighbours in each view.
+    n_pretrain : int, default=20
+        Number of the epochs in which the discriminator learns alone.
+    n_draws : int, default=5
+        Number of negatives drawn for each query.
+    temperature : float, default=10.0
+        Divisor of the distances in the softmax. At 1, the setting of [1]_, the generator draws
+        little but rows of the query's own class, which no label tells it to spare.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    See Also
+    --------
+    AGAH : With labels.
+
+    References
+    ----------
+    .. [1] J. Zhang, Y. Peng, M. Yuan, "Unsupervised generative adversarial cross-modal hashing",
+       AAAI, 539-546, 2018, arXiv:1712.00358.
+
+    Examples
+    --------
+    >>> from cca_estimators import UGACH
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=200, n_classes=4, n_features=(10, 12), random_state=0)
+    >>> UGACH(16, max_epochs=10, n_pretrain=5, random_state=0).fit(X).transform(X)
+    Views(audio=(200, 16), visual=(200, 16))
+    """
+
+    activation: str = "tanh"
+    n_neighbors: int = 5
+    n_pretrain: int = 20
+    n_draws: int = 5
+    temperature: float = 10.0
+
+    _parameter_constraints = {
+        **HashingEstimator._parameter_constraints,
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "n_pretrain": [Interval(Integral, 0, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+    _figures = ("generator_loss",)
+    _net_class = RankingNet
+
+    def _tower(self, shape):
+        return SigmoidTower(self._perceptron(prod(shape)), self.n_bits)
+
+    def _objective(self, inputs, y):
+        generators = [self._tower(rows.shape[1:]) for rows in inputs.values()]
+        return RankingObjective(generators, self.n_bits / 8, self.temperature)
+
+    def _net_options(self):
+        return {"n_pretrain": self.n_pretrain, "n_draws": self.n_draws}
+
+    def _before_training(self, net, inputs):
+        """Give the net the neighbours of each row, nearest in one view or the other."""
+        graphs = []
+        for rows in inputs.values():
+            rows = np.asarray(rows).reshape(len(rows), -1)
+            n_neighbors = min(self.n_neighbors, len(rows) - 1)
+            search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(rows)
+            graphs.append(search.kneighbors(return_distance=False))
+        net.neighbours = np.hstack(graphs)

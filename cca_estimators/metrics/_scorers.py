@@ -1,0 +1,195 @@
+"""Scorers that plug the figures of cross-modal retrieval into scikit-learn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from cca_estimators.metrics import _ranking
+from cca_estimators.metrics._figures import _measure
+
+__all__ = ["cross_modal_map", "cross_modal_scores", "make_cross_modal_scorer"]
+
+
+_SCORES_K = 10
+
+
+def cross_modal_map(estimator, X, y=None):
+    """Score an estimator by its MAP, averaged over both directions.
+
+    A scorer for `GridSearchCV`, `cross_validate` and their like: ``scoring=cross_modal_map``.
+
+    Parameters
+    ----------
+    estimator : estimator, Pipeline or fitted search
+        Its `transform` embeds both views. Its `metric` attribute ("cosine" by default, "hamming"
+        for codes) is how embeddings are compared.
+    X : mapping of two arrays by view name, or array whose embedding is ``[first | second]``
+        The two views.
+    y : array-like of shape (n_samples,), default=None
+        Class labels; None: each row is relevant to its own partner only.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> from cca_estimators import CCA
+    >>> from cca_estimators.datasets import make_views
+    >>> from cca_estimators.metrics import cross_modal_map
+    >>> from sklearn.model_selection import cross_val_score
+    >>> X, y = make_views(n_samples=150, n_classes=3, n_features=(8, 12), random_state=0)
+    >>> cross_val_score(CCA(3), X, y, scoring=cross_modal_map, cv=3).shape
+    (3,)
+    """
+    return make_cross_modal_scorer()(estimator, X, y)
+
+
+def cross_modal_scores(estimator, X, y=None):
+    """Score an estimator by all figures at once, from a single transform.
+
+    For ``GridSearchCV(..., scoring=cross_modal_scores, refit="map")`` and `cross_validate`.
+
+    Parameters
+    ----------
+    estimator, X, y
+        As in `cross_modal_map`.
+
+    Returns
+    -------
+    dict of float
+        "map", "mrr", "precision_at_10" and "recall_at_10" averaged over both directions, and each
+        of a direction, such as "map_audio_to_visual". A gallery of less than 10 items is taken
+        whole.
+
+    Examples
+    --------
+    >>> from cca_estimators import CCA
+    >>> from cca_estimators.datasets import make_views
+    >>> from cca_estimators.metrics import cross_modal_scores
+    >>> X, y = make_views(n_samples=150, n_classes=3, n_features=(8, 12), random_state=0)
+    >>> sorted(cross_modal_scores(CCA(3).fit(X), X, y))[:3]
+    ['map', 'map_audio_to_visual', 'map_visual_to_audio']
+    """
+    embeddings, metric = _embeddings(estimator, X)
+    k = min(_SCORES_K, len(next(iter(embeddings.values()))))
+    figures = {
+        "map": _ranking.average_precisions,
+        "mrr": _ranking.reciprocal_ranks,
+        f"precision_at_{_SCORES_K}": partial(_ranking.precisions_at, k=k),
+        f"recall_at_{_SCORES_K}": partial(_ranking.recalls_at, k=k),
+    }
+    scores = {}
+    for query, gallery in _directions(embeddings):
+        measured = _direction(figures, embeddings, query, gallery, y, metric)
+        scores.update({f"{name}_{query}_to_{gallery}": value for name, value in measured.items()})
+    for name in figures:
+        both = [scores[f"{name}_{q}_to_{g}"] for q, g in _directions(embeddings)]
+        scores[name] = float(np.mean(both))
+    return scores
+
+
+def make_cross_modal_scorer(*, direction="mean", k=None):
+    """Make a scorer of the MAP of one direction or both, over full lists or the first k items.
+
+    Parameters
+    ----------
+    direction : "mean" or tuple of two str, default="mean"
+        Names of the view that queries and of the view that is ranked; "mean" averages both
+        directions. The views of an array are named "first" and "second".
+    k : int, default=None
+        Cut the ranked lists after k items; None: full lists.
+
+    Returns
+    -------
+    callable
+        Scorer ``(estimator, X, y=None)``, see `cross_modal_map`.
+
+    Examples
+    --------
+    >>> from cca_estimators import CCA
+    >>> from cca_estimators.datasets import make_views
+    >>> from cca_estimators.metrics import make_cross_modal_scorer
+    >>> X, y = make_views(n_samples=150, n_classes=3, n_features=(8, 12), random_state=0)
+    >>> scorer = make_cross_modal_scorer(direction=("audio", "visual"), k=50)
+    >>> 0 < scorer(CCA(3).fit(X), X, y) < 1
+    True
+    """
+    if direction != "mean" and (isinstance(direction, str) or len(set(direction)) != 2):
+        raise ValueError(
+            f"direction={direction!r} is not known; use 'mean' or the names of the view that "
+            "queries and of the view that is ranked, such as ('audio', 'visual')."
+        )
+    return _CrossModalScorer(direction if direction == "mean" else tuple(direction), k)
+
+
+@dataclass(frozen=True, repr=False)
+class _CrossModalScorer:
+    direction: str | tuple
+    k: int | None
+
+    def __repr__(self):
+        return f"make_cross_modal_scorer(direction={self.direction!r}, k={self.k!r})"
+
+    def __call__(self, estimator, X, y=None):
+        """Return the MAP."""
+        embeddings, metric = _embeddings(estimator, X)
+        directions = _directions(embeddings) if self.direction == "mean" else [self.direction]
+        figures = {"map": partial(_ranking.average_precisions, k=self.k)}
+        maps = [
+            _direction(figures, embeddings, query, gallery, y, metric, self.k)["map"]
+            for query, gallery in directions
+        ]
+        return float(np.mean(maps))
+
+
+def _directions(embeddings):
+    first, second = embeddings
+    return [(first, second), (second, first)]
+
+
+def _direction(figures, embeddings, query, gallery, y, metric, k=None):
+    """Return the mean figures of one direction."""
+    unknown = {query, gallery} - set(embeddings)
+    if unknown:
+        raise ValueError(
+            f"direction={(query, gallery)!r} names {sorted(unknown)}, but the views are "
+            f"{list(embeddings)}; the halves of an array are 'first' and 'second'."
+        )
+    y = np.arange(len(embeddings[query])) if y is None else y
+    measured = _measure(figures, embeddings[query], embeddings[gallery], y, y, metric, k)
+    return {name: float(np.mean(values)) for name, values in measured.items()}
+
+
+def _embeddings(estimator, X):
+    """Return the embeddings of both views by name, and the metric to compare them by."""
+    output = estimator.transform(X)
+    if not isinstance(output, Mapping):
+        output = dict(zip(("first", "second"), _halves(np.asarray(output)), strict=True))
+    embeddings = {name: np.asarray(rows) for name, rows in output.items()}
+    if len(embeddings) != 2:
+        raise ValueError(
+            f"transform returned the views {list(embeddings)}: scoring needs two, so X must hold "
+            "both."
+        )
+    return embeddings, _metric_of(estimator)
+
+
+def _halves(embedding):
+    if embedding.shape[1] % 2:
+        raise ValueError(
+            f"transform returned {embedding.shape[1]} columns, which are not two equal halves: "
+            "an estimator of arrays must embed them as [first | second]."
+        )
+    return np.hsplit(embedding, 2)
+
+
+def _metric_of(estimator):
+    """Return the metric of the estimator that embeds: the best of a search, a pipeline's last."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if hasattr(estimator, "steps"):
+        return _metric_of(estimator.steps[-1][1])
+    return getattr(estimator, "metric", "cosine")

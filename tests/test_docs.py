@@ -2,10 +2,13 @@
 
 import doctest
 import re
+from ast import literal_eval
 from importlib import import_module
+from inspect import cleandoc, signature
 from pathlib import Path
 
 import pytest
+from registry import embeddings
 
 ROOT = Path(__file__).parents[1]
 DOCS, EXAMPLES = ROOT / "docs", sorted((ROOT / "examples").glob("*.py"))
@@ -46,10 +49,8 @@ def labels(texts):
 @pytest.mark.parametrize("module", PUBLIC_MODULES)
 def test_every_public_name_has_a_page(module):
     bare = {name.rpartition(".")[2] for name in listed(API)}
-    public = (
-        set(import_module(f"cca_estimators{module}").__all__) - {"__version__"} - OF_SCIKIT_LEARN
-    )
-    assert public <= bare
+    public = set(import_module(f"cca_estimators{module}").__all__) - {"__version__"}
+    assert public - OF_SCIKIT_LEARN <= bare
 
 
 def test_every_name_on_the_page_is_there():
@@ -115,3 +116,25 @@ def test_the_examples_of_a_page_run(path):
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     failed, _ = doctest.testfile(str(path), module_relative=False, optionflags=flags)
     assert failed == 0
+
+
+def documented_parameters(estimator):
+    """Return the parameters of a docstring, each with its default as text, or None."""
+    sections = re.split(r"\n *(?=\w+\n *-+\n)", cleandoc(estimator.__doc__))
+    section = next(part for part in sections if part.startswith("Parameters\n"))
+    entries = re.findall(r"^(\w+(?:, \w+)*) : ?(.*)$", section, re.M)
+    return {
+        name: (re.search(r"default=(.*)$", kind) or [None, None])[1]
+        for names, kind in entries
+        for name in names.split(", ")
+    }
+
+
+@pytest.mark.parametrize("estimator", embeddings(), ids=lambda one: type(one).__name__)
+def test_docstrings_have_the_parameters_and_defaults_of_signatures(estimator):
+    documented = documented_parameters(estimator)
+    parameters = signature(type(estimator)).parameters
+    assert set(documented) == set(parameters)
+    for name, default in documented.items():
+        if default is not None and ", " not in default:
+            assert literal_eval(default) == parameters[name].default, name

@@ -1,4 +1,10 @@
-"""Documentation of the parameters and attributes that all deep estimators share."""
+"""Documentation of the parameters and attributes that all deep estimators share.
+
+It is put into the docstrings where a class is made. Written out it would be forty lines in each of
+the methods, which drift apart; what reads the classes (`help`, Sphinx, numpydoc's validation, an
+editor at run time) sees the whole text, and only who reads the source sees ``{parameters}`` and
+comes here. A test compares the parameters and defaults of every docstring with its signature.
+"""
 
 HEAD_PARAMETERS = """reg : float, "auto" or dict, default="auto"
         Ridge of the linear method fitted beside the towers, see :class:`~cca_estimators.CCA`.

@@ -79,7 +79,7 @@ def drawing(below, title):
     boxes = [_box(room, *where) for room, where in place.items()]
     head = (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
-        'style="max-width:100%" font-family="monospace" font-size="12.5">'
+        'style="max-width:100%; margin-bottom:1rem" font-family="monospace" font-size="12.5">'
     )
     return "\n".join([head, *lines, *boxes, "</svg>"])
 

@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import dataclass
-from math import prod
 from numbers import Integral, Real
 
 import torch
@@ -248,7 +247,7 @@ class AGAH(HashingEstimator):
     _net_class = AsymmetricNet
 
     def _tower(self, shape):
-        features = self._perceptron(prod(shape))
+        features = super()._tower(shape)
         return AttentionHashTower(features, self.feature_size, len(self.classes_), self.n_bits)
 
     def _n_tower_outputs(self):

@@ -5,7 +5,6 @@ from numbers import Real
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from cca_estimators._compat import Interval
 from cca_estimators.deep.losses.correlation import category_correlation_loss, correlation_loss
@@ -38,7 +37,9 @@ class PairObjective(nn.Module):
         """Return the loss of a batch."""
         loss = correlation_loss(*outputs, self.ridge)
         for decode, output, rows in zip(self.decoders, outputs, views.values(), strict=False):
-            loss = loss + self.weight * F.mse_loss(decode(output), rows.flatten(1))
+            real = ~rows.flatten(1).isnan()  # NaN is padding
+            errors = torch.where(real, decode(output) - rows.flatten(1).nan_to_num(), 0)
+            loss = loss + self.weight * errors.square().sum() / real.sum()
         return loss
 
 

@@ -23,10 +23,7 @@ class SequenceCorrelation(CDCCA):
         "lstm_size": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
     }
-    _sequential = True
-
-    def _width(self, rows):
-        return rows.shape[-1]
+    _auto_tower = "own"
 
     def _sequence_tower(self, n_features, summary, summary_size):
         top = self._perceptron(summary_size)
@@ -107,6 +104,8 @@ class LSTMCCCA(SequenceCorrelation):
     }
 
     def _tower(self, shape):
+        if self._tower_kind != "own":
+            return super()._tower(shape)
         n_steps = shape[0] if len(shape) > 1 else 1
         summary = DenseSteps(self.lstm_size, self.step_size, n_steps)
         return self._sequence_tower(shape[-1], summary, n_steps * self.step_size)
@@ -182,7 +181,7 @@ class SDCCA(SequenceCorrelation):
     }
 
     def _tower(self, shape):
-        if len(shape) == 1:
-            return self._perceptron(shape[0])
+        if self._tower_kind != "own" or len(shape) == 1:
+            return super()._tower(shape)
         summary = AttentionOverSteps(self.lstm_size, self.n_selected)
         return self._sequence_tower(shape[-1], summary, self.n_selected * self.lstm_size)

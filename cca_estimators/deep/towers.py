@@ -1,4 +1,4 @@
-"""Networks that embed the rows of one view: perceptrons, and LSTMs for sequences.
+"""Networks that embed the rows of one view: perceptrons, and what reads sequences.
 
 A step of a sequence that is NaN in all features is padding: it never changes an output.
 """
@@ -12,6 +12,10 @@ ACTIVATIONS = {
     "logistic": nn.Sigmoid,
     "identity": nn.Identity,
 }
+
+STEP_TOWERS = ("convolution", "gru", "lstm")
+_CONVOLUTION_WIDTH = 96
+_RECURRENT_SIZE = 96
 
 
 class MLPTower(nn.Sequential):
@@ -59,6 +63,208 @@ class MLPTower(nn.Sequential):
         super().__init__(*layers, nn.Linear(n_features, n_outputs))
 
 
+class StepNorm(nn.BatchNorm1d):
+    """Batch normalisation, over the steps that are not padding.
+
+    Parameters
+    ----------
+    num_features : int
+        Number of features of a step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> real = torch.tensor([[True, True], [True, False]])
+    >>> steps = torch.tensor([[[1.0], [2.0]], [[3.0], [99.0]]])
+    >>> StepNorm(1)(steps, real)[real].squeeze().round(decimals=3)
+    tensor([-1.2250,  0.0000,  1.2250], grad_fn=<RoundBackward1>)
+    """
+
+    def forward(self, steps, real):
+        """Return the steps (n, n_steps, n_features) normalised, `real` the mask (n, n_steps)."""
+        if not self.training:
+            return torch.addcmul(
+                self.bias, steps - self.running_mean, self._scale(self.running_var)
+            )
+        weights = real.flatten().to(steps.dtype)
+        total = weights.sum().clamp_min(1)
+        mean = weights @ steps.flatten(0, 1) / total
+        centred = steps - mean
+        variance = weights @ centred.flatten(0, 1).square() / total
+        self._follow(mean, variance * total / (total - 1).clamp_min(1))
+        return torch.addcmul(self.bias, centred, self._scale(variance))
+
+    def _scale(self, variance):
+        return self.weight * (variance + self.eps).rsqrt()
+
+    @torch.no_grad()
+    def _follow(self, mean, variance):
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+class ConvolutionTower(nn.Module):
+    """Convolutions over the steps of a sequence, the means of its quarters, and a perceptron.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features of a step.
+    width : int
+        Number of units of each of the two convolutions, which see three steps at a time.
+    top : nn.Module
+        From the means of the quarters (n, 4 * width) to the outputs.
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+    dropout : float, default=0.0
+        Share of the units dropped after each convolution, in training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tower = ConvolutionTower(2, 8, top=torch.nn.Linear(4 * 8, 4)).eval()
+    >>> rows = torch.randn(10, 6, 2)
+    >>> rows[:, 5] = torch.nan
+    >>> torch.allclose(tower(rows), tower(rows[:, :5]), atol=1e-5)
+    True
+    """
+
+    def __init__(self, n_features, width, top, *, activation="relu", dropout=0.0):
+        super().__init__()
+        self.norm = StepNorm(n_features)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(size, width, kernel_size=3, padding=1) for size in (n_features, width)
+        )
+        self.norms = nn.ModuleList(StepNorm(width) for _ in self.convolutions)
+        self.activate = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))
+        self.top = top
+
+    def forward(self, steps):
+        """Return the outputs, shape (n, n_outputs), of rows (n, n_steps, n_features)."""
+        steps, real = filled(steps)
+        mask = real[:, :, None]
+        states = self.norm(steps, real) * mask
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            states = convolution(states.transpose(1, 2)).transpose(1, 2)
+            states = self.activate(norm(states, real)) * mask
+        return self.top(quarters(states, real))
+
+
+class RecurrentTower(nn.Module):
+    """Recurrent network in both directions, the means of the quarters, and a perceptron.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features of a step.
+    size : int
+        Number of hidden units in each direction.
+    top : nn.Module
+        From the means of the quarters (n, 4 * 2 * size) to the outputs.
+    cell : {"gru", "lstm"}, default="gru"
+    dropout : float, default=0.0
+        Share of the states' units dropped in training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tower = RecurrentTower(2, 8, top=torch.nn.Linear(4 * 2 * 8, 4)).eval()
+    >>> rows = torch.randn(10, 6, 2)
+    >>> rows[:, 5] = torch.nan
+    >>> torch.allclose(tower(rows), tower(rows[:, :5]), atol=1e-5)
+    True
+    """
+
+    def __init__(self, n_features, size, top, *, cell="gru", dropout=0.0):
+        super().__init__()
+        kind = {"gru": nn.GRU, "lstm": nn.LSTM}[cell]
+        self.norm = StepNorm(n_features)
+        self.forwards = kind(n_features, size, batch_first=True)
+        self.backwards = kind(n_features, size, batch_first=True)
+        self.drop = nn.Dropout(dropout)
+        self.top = top
+
+    def forward(self, steps):
+        """Return the outputs, shape (n, n_outputs), of rows (n, n_steps, n_features)."""
+        steps, real = filled(steps)
+        normed = self.norm(steps, real) * real[:, :, None]
+        ahead, _ = self.forwards(normed)
+        back, _ = self.backwards(reversed_steps(normed, real))
+        states = torch.cat([ahead, reversed_steps(back, real)], dim=2)
+        return self.top(quarters(self.drop(states), real))
+
+
+def step_tower(kind, n_features, perceptron, *, activation="relu", dropout=0.0):
+    """Return a new tower for sequences.
+
+    Parameters
+    ----------
+    kind : {"convolution", "gru", "lstm"}
+    n_features : int
+        Number of features of a step.
+    perceptron : callable
+        Returns the network on top of a summary of some size.
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+        Of the convolutions.
+    dropout : float, default=0.0
+        Share of the units dropped in training.
+
+    Returns
+    -------
+    nn.Module
+    """
+    if kind == "convolution":
+        top = perceptron(4 * _CONVOLUTION_WIDTH)
+        options = {"activation": activation, "dropout": dropout}
+        return ConvolutionTower(n_features, _CONVOLUTION_WIDTH, top, **options)
+    top = perceptron(4 * 2 * _RECURRENT_SIZE)
+    return RecurrentTower(n_features, _RECURRENT_SIZE, top, cell=kind, dropout=dropout)
+
+
+def filled(steps):
+    """Return steps with zeros in place of padding, and a mask (n, n_steps) of those that are real.
+
+    Rows without steps, shape (n, n_features), become sequences of one step.
+    """
+    steps = steps[:, None] if steps.ndim == 2 else steps
+    real = ~steps.isnan().all(dim=2)
+    return steps.masked_fill(~real[:, :, None], 0), real
+
+
+def reversed_steps(steps, real):
+    """Return the real steps in reverse order, and padding, which comes last, in its place."""
+    places = torch.arange(steps.shape[1], device=steps.device)
+    sources = torch.where(real, real.sum(dim=1, keepdim=True) - 1 - places, places)
+    return steps.gather(1, sources[:, :, None].expand_as(steps))
+
+
+def quarters(states, real):
+    """Return the means over each quarter of the real steps, side by side.
+
+    Quarter `q` of `L` steps goes from step ``floor(q L / 4)`` to before ``ceil((q + 1) L / 4)``, so
+    that none is empty and the order of the steps survives; a single step is all four.
+
+    Parameters
+    ----------
+    states : Tensor, shape (n, n_steps, size)
+    real : Tensor of bool, shape (n, n_steps)
+        False for padding, at the end of a sequence.
+
+    Returns
+    -------
+    Tensor, shape (n, 4 * size)
+        Zeros for a sequence of padding alone.
+    """
+    lengths = real.sum(dim=1)[:, None, None]
+    steps = torch.arange(states.shape[1], device=states.device)
+    quarter = torch.arange(4, device=states.device)[:, None]
+    first = quarter * lengths // 4
+    end = ((quarter + 1) * lengths + 3) // 4
+    members = ((first <= steps) & (steps < end)).to(states.dtype)
+    shares = members / members.sum(dim=2, keepdim=True).clamp_min(1)
+    return (shares @ states).flatten(1)
+
+
 class SequenceTower(nn.Module):
     """LSTM over the steps of a sequence, a summary of its states, and a perceptron.
 
@@ -91,7 +297,7 @@ class SequenceTower(nn.Module):
 
     def __init__(self, n_features, lstm_size, n_layers, summary, top, *, dropout=0.0):
         super().__init__()
-        self.norm = nn.BatchNorm1d(n_features)
+        self.norm = StepNorm(n_features)
         between = dropout if n_layers > 1 else 0.0
         self.lstm = nn.LSTM(
             n_features, lstm_size, num_layers=n_layers, dropout=between, batch_first=True
@@ -105,10 +311,8 @@ class SequenceTower(nn.Module):
 
         Rows without steps, shape (n, n_features), are sequences of one step.
         """
-        steps = steps[:, None] if steps.ndim == 2 else steps
-        real = ~steps.isnan().all(dim=2)
-        normed = torch.zeros_like(steps)
-        normed[real] = self.norm(steps[real])
+        steps, real = filled(steps)
+        normed = self.norm(steps, real) * real[:, :, None]
         states, _ = self.lstm(normed)  # padding comes last, and an LSTM does not look ahead
         return self.top(self.summary(self.drop(states), real))
 

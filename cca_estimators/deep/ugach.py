@@ -1,7 +1,6 @@
 """UGACH: codes learnt by ranking, against a generator that draws the negatives."""
 
 from dataclasses import dataclass
-from math import prod
 from numbers import Integral, Real
 
 import numpy as np
@@ -217,7 +216,7 @@ class UGACH(HashingEstimator):
     _net_class = RankingNet
 
     def _tower(self, shape):
-        return SigmoidTower(self._perceptron(prod(shape)), self.n_bits)
+        return SigmoidTower(super()._tower(shape), self.n_bits)
 
     def _objective(self, inputs, y):
         generators = [self._tower(rows.shape[1:]) for rows in inputs.values()]
@@ -230,7 +229,7 @@ class UGACH(HashingEstimator):
         """Give the net the neighbours of each row, nearest in one view or the other."""
         graphs = []
         for rows in inputs.values():
-            rows = np.asarray(rows).reshape(len(rows), -1)
+            rows = np.nan_to_num(np.asarray(rows).reshape(len(rows), -1))  # NaN is padding
             n_neighbors = min(self.n_neighbors, len(rows) - 1)
             search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(rows)
             graphs.append(search.kneighbors(return_distance=False))

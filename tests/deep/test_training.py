@@ -312,24 +312,3 @@ def test_padding_never_changes_an_embedding(method):
     ragged["audio"][0, 2] = np.nan
     with pytest.raises(ValueError, match="'audio': step 2 .* NaN .* another step follows"):
         fitted.fit(ragged, y)
-
-
-def order_matters(n, rng):
-    """Make sequences whose class is the order of two patterns: the mean over steps is the same."""
-    y = rng.integers(2, size=n)
-    X = {}
-    for name, width in (("audio", 5), ("visual", 7)):
-        patterns = rng.standard_normal((2, width))
-        steps = np.where((y[:, None] == (np.arange(6) < 3))[:, :, None], patterns[0], patterns[1])
-        X[name] = steps + 0.3 * rng.standard_normal(steps.shape)
-    return Views(X), y
-
-
-@pytest.mark.parametrize("method", [LSTMCCCA, SDCCA])
-def test_the_order_of_the_steps_is_learnt(method):
-    X, y = order_matters(300, np.random.default_rng(0))
-    train, test = np.arange(200), np.arange(200, 300)
-    deep = method(lstm_size=16, **{**SMALL, "max_epochs": 15}).fit(X[train], y[train])
-    assert deep.score(X[test], y[test]) > 0.9
-    means = Views({name: rows.mean(axis=1) for name, rows in X.items()})
-    assert CCCA().fit(means[train], y[train]).score(means[test], y[test]) < 0.65

@@ -22,6 +22,11 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int
         Share of the hidden units dropped in training.
     batch_norm : bool
         Whether to normalise inputs and hidden units over the batch.
+    tower : {"auto", "perceptron", "convolution", "gru", "lstm"}, default="auto"
+        Network of views with steps, shape (n_samples, n_steps, n_features), see the :ref:`User
+        Guide <towers>`; "auto": the method's own. All but the perceptron take steps that are NaN in
+        all features, at the end of a sequence, for padding, and sequences of any length. Views
+        without steps, and variates, have a perceptron.
     towers : dict of torch.nn.Module, default=None
         Networks of one's own by view name, which get a copy each time they are trained: from a
         float32 tensor of rows, in the shape that X has, to (n, n_outputs). None: the default ones.

@@ -18,7 +18,7 @@ from skorch.utils import noop
 
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._compat import Interval, StrOptions, fit_context
-from cca_estimators.deep.towers import MLPTower
+from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
 from cca_estimators.deep.training.callbacks import KeepLastEpoch, ProgressBar, ValidationMap
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
@@ -37,6 +37,7 @@ class DeepEstimator(CrossModalEstimator):
     activation: str = "relu"
     dropout: float = 0.0
     batch_norm: bool = True
+    tower: str = "auto"
     towers: dict | None = None
     batch_size: int = 256
     max_epochs: int = 50
@@ -58,6 +59,7 @@ class DeepEstimator(CrossModalEstimator):
         "activation": [StrOptions({"relu", "tanh", "logistic", "identity"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_norm": ["boolean"],
+        "tower": [StrOptions({"auto", "perceptron", *STEP_TOWERS})],
         "towers": [dict, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -72,7 +74,7 @@ class DeepEstimator(CrossModalEstimator):
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
     }
-    _sequential = False
+    _auto_tower = "perceptron"
     _net_class = Net
 
     def fit(self, X, y=None):
@@ -241,9 +243,28 @@ class DeepEstimator(CrossModalEstimator):
         """Return what enters the tower of a view."""
         return rows
 
+    @property
+    def _tower_kind(self):
+        return self._auto_tower if self.tower == "auto" or self.towers else self.tower
+
+    @property
+    def _sequential(self):
+        return self._tower_kind != "perceptron"
+
+    def _width(self, rows):
+        return rows.shape[-1] if self._sequential and rows.ndim == 3 else super()._width(rows)
+
     def _tower(self, shape):
         """Return a new network for rows of some shape."""
-        return self._perceptron(prod(shape))
+        if len(shape) != 2 or not self._sequential:
+            return self._perceptron(prod(shape))
+        return step_tower(
+            self._tower_kind,
+            shape[-1],
+            self._perceptron,
+            activation=self.activation,
+            dropout=self.dropout,
+        )
 
     def _perceptron(self, n_features):
         sizes = self.hidden_layer_sizes

@@ -1,0 +1,100 @@
+"""The parameter `tower` of every deep estimator: order is learnt, padding never counts."""
+
+import numpy as np
+import pytest
+from registry import embeddings
+from sklearn.base import clone
+
+from cca_estimators import CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, Views
+from cca_estimators.datasets import make_views
+from cca_estimators.deep import METHODS
+from cca_estimators.deep.towers import ConvolutionTower, MLPTower, RecurrentTower, SequenceTower
+
+SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 4, "random_state": 0, "device": "cpu"}
+DEEP = [one for one in embeddings() if type(one).__name__ in METHODS]
+each = pytest.mark.parametrize("estimator", DEEP, ids=lambda one: type(one).__name__)
+STEP_TOWERS = ["convolution", "gru", "lstm"]
+
+
+@pytest.fixture(scope="module")
+def ragged():
+    """Return views of which the first has steps and padding."""
+    X, y = make_views(60, 3, (6, 7), n_steps=5, shared_rank=2, random_state=0)
+    X["audio"][::3, 3:] = np.nan
+    return Views(audio=X["audio"], visual=X["visual"][:, 0]), y
+
+
+@each
+@pytest.mark.parametrize("tower", STEP_TOWERS)
+def test_every_deep_estimator_reads_padded_sequences(estimator, tower, ragged):
+    X, y = ragged
+    estimator = clone(estimator).set_params(tower=tower, max_epochs=1)
+    if hasattr(estimator, "order"):
+        estimator.set_params(order="tnn_first")
+    fitted = estimator.fit(X, y)
+    cut = {"audio": X["audio"][::3, :3]}
+    whole = fitted.transform(X)["audio"][::3]
+    np.testing.assert_allclose(fitted.transform(cut)["audio"], whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tower", "kind"),
+    [
+        ("perceptron", MLPTower),
+        ("convolution", ConvolutionTower),
+        ("gru", RecurrentTower),
+        ("lstm", RecurrentTower),
+    ],
+)
+@pytest.mark.parametrize("method", [DCCA, CDCCA, LSTMCCCA, SDCCA])
+def test_towers_are_those_asked_for(method, tower, kind):
+    X, y = make_views(60, 3, (6, 7), n_steps=5, shared_rank=2, random_state=0)
+    mixed = Views(audio=X["audio"], visual=X["visual"][:, 0])
+    fitted = method(tower=tower, **{**SMALL, "max_epochs": 1}).fit(mixed, y)
+    assert isinstance(fitted.net_.module_.tower("audio"), kind)
+    assert isinstance(fitted.net_.module_.tower("visual"), MLPTower)
+
+
+def test_auto_keeps_the_towers_of_each_method():
+    X, y = make_views(60, 3, (6, 7), n_steps=5, shared_rank=2, random_state=0)
+    kinds = {CDCCA: MLPTower, LSTMCCCA: SequenceTower, SDCCA: SequenceTower}
+    for method, kind in kinds.items():
+        fitted = method(**{**SMALL, "max_epochs": 1}).fit(X, y)
+        assert isinstance(fitted.net_.module_.tower("audio"), kind)
+
+
+def test_perceptrons_have_no_padding(ragged):
+    X, y = ragged
+    with pytest.raises(ValueError, match="View 'audio' contains NaN"):
+        CDCCA(tower="perceptron", **SMALL).fit(X, y)
+
+
+def test_the_autoencoder_leaves_padding_out(ragged):
+    X, _ = ragged
+    options = {**SMALL, "tower": "convolution", "autoencoder_weight": 1.0}
+    fitted = DCCA(3, **options).fit(X)
+    assert np.isfinite([epoch["train_loss"] for epoch in fitted.history_]).all()
+
+
+def order_matters(n, rng):
+    """Make sequences whose class is the order of two patterns: the mean over steps is the same."""
+    y = rng.integers(2, size=n)
+    X = {}
+    for name, width in (("audio", 5), ("visual", 7)):
+        patterns = rng.standard_normal((2, width))
+        steps = np.where((y[:, None] == (np.arange(6) < 3))[:, :, None], patterns[0], patterns[1])
+        X[name] = steps + 0.3 * rng.standard_normal(steps.shape)
+    return Views(X), y
+
+
+@pytest.mark.parametrize(
+    ("method", "tower"),
+    [(LSTMCCCA, "auto"), (SDCCA, "auto"), *((CDCCA, tower) for tower in STEP_TOWERS)],
+)
+def test_the_order_of_the_steps_is_learnt(method, tower):
+    X, y = order_matters(300, np.random.default_rng(0))
+    train, test = np.arange(200), np.arange(200, 300)
+    deep = method(tower=tower, **{**SMALL, "max_epochs": 15}).fit(X[train], y[train])
+    assert deep.score(X[test], y[test]) > 0.9
+    means = Views({name: rows.mean(axis=1) for name, rows in X.items()})
+    assert CCCA().fit(means[train], y[train]).score(means[test], y[test]) < 0.65

@@ -103,8 +103,8 @@ def landmarks(n_threads):
     data = make_data(*WIDE)
     candidates = {
         "kernel blocks and matrix products": blocks_and_products,
-        "ours: KCCA, 300 landmarks": partial(ours, KCCA, approx="nystroem"),
-        "ours: CKCCA, 300 landmarks": partial(ours, CKCCA, approx="nystroem"),
+        "ours: KCCA, 300 landmarks": partial(ours, KCCA, approx="nystroem", n_landmarks=300),
+        "ours: CKCCA, 300 landmarks": partial(ours, CKCCA, approx="nystroem", n_landmarks=300),
     }
     calls = {name: partial(function, *data) for name, function in candidates.items()}
     title = f"Kernel CCA by landmarks, {WIDE[0]} x {WIDE[1]}, RBF"

@@ -127,7 +127,7 @@ def fitting(method, widths, n_rows):
 def more_rows():
     """Grow the rows of the other methods, which hold them in memory."""
     exact, one = {"approx": "exact"}, {"max_epochs": 1, "random_state": 0}
-    landmarks = {"approx": "nystroem", "random_state": 0}
+    landmarks = {"approx": "nystroem", "n_landmarks": 300, "random_state": 0}
     methods = {
         "KCCA, exact": (KCCA(5, reg=0.1, **exact), (20, 20), EXACT),
         "C-KCCA, exact": (CKCCA(reg=0.1, **exact), (20, 20), EXACT),

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import linalg
+from sklearn import get_config
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils import check_random_state
 
@@ -25,7 +26,8 @@ from cca_estimators._compat import Interval, StrOptions
 __all__ = ["CKCCA", "KCCA"]
 
 _DEFAULT_COMPONENTS = 10
-_EXACT_ROWS = 4000
+_EXACT_ROWS = 8000
+_EXACT_BYTES = 16  # of the kernels of two views, for each pair of rows
 _ROUNDING = 1e-13
 
 _PARAMETERS = """kernel : str, callable or dict, default="rbf"
@@ -40,7 +42,7 @@ _PARAMETERS = """kernel : str, callable or dict, default="rbf"
         Of the kernels that have them.
     kernel_params : dict, default=None
         Further keyword arguments of the kernel, or such a dict for each view by name.
-    reg : float or dict, default=0.001
+    reg : float or dict, default=1e-4
         Ridge as a multiple of the mean variance in feature space, the mean of the diagonal of the
         centred kernel. Positive: without a ridge all correlations are 1.
     weighted : bool, default=True
@@ -48,8 +50,8 @@ _PARAMETERS = """kernel : str, callable or dict, default="rbf"
         unit-variance variates.
     approx : {"auto", "exact", "nystroem"}, default="auto"
         Solve the problem of all rows, or that of features by landmarks (Nystroem); "auto": the
-        first for up to 4,000 rows.
-    n_landmarks : int, default=300
+        first for up to 8,000 rows whose two kernels fit into scikit-learn's `working_memory`.
+    n_landmarks : int, default=1000
         Number of rows to take as landmarks; all if there are fewer.
     random_state : int, RandomState instance or None, default=None
         Seed of the choice of landmarks.
@@ -108,10 +110,10 @@ class KernelEmbedding(CrossModalEstimator):
         degree=3,
         coef0=1,
         kernel_params=None,
-        reg=0.001,
+        reg=1e-4,
         weighted=True,
         approx="auto",
-        n_landmarks=300,
+        n_landmarks=1000,
         random_state=None,
         view_split=None,
     ):
@@ -238,7 +240,8 @@ class KernelEmbedding(CrossModalEstimator):
         if self.approx != "auto":
             return self.approx == "exact"
         precomputed = any(kernel.is_precomputed for kernel in self.kernels_.values())
-        return precomputed or n_rows <= _EXACT_ROWS
+        memory = get_config()["working_memory"] * 2**20
+        return precomputed or (n_rows <= _EXACT_ROWS and _EXACT_BYTES * n_rows**2 <= memory)
 
     def _check_square(self, rows, kinds):
         for name, kernel in rows.items():

@@ -27,6 +27,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from cca_estimators._storage import replacing
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 QUICK = False  # one run of each candidate, for a smoke test
@@ -172,9 +174,15 @@ def write(name, tables):
     text = "\n\n".join([heading(system), *(_markdown(table) for table in tables)]) + "\n"
     RESULTS.mkdir(exist_ok=True)
     content = {"system": system, "tables": [asdict(table) for table in tables]}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / f"{name}.md").write_text(text)
+    write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")
+    write_text(RESULTS / f"{name}.md", text)
     print(text)
+
+
+def write_text(path, text):
+    """Write a file of text, all of it or nothing."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text)
 
 
 def system_information(peers=()):

@@ -9,7 +9,7 @@ import warnings
 
 import _peers
 import numpy as np
-from _common import RESULTS, system_information
+from _common import RESULTS, system_information, write_text
 from scipy import linalg
 
 from cca_estimators import CCA
@@ -109,7 +109,7 @@ def main():
         *("| " + " | ".join(row) + " |" for row in rows()),
     ]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "exactness.md").write_text("\n".join(lines) + "\n")
+    write_text(RESULTS / "exactness.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _common import RESULTS, system_information
+from _common import RESULTS, system_information, write_text
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler, normalize
@@ -112,7 +112,7 @@ def main():
         print(lines[-1], flush=True)
     data = Path(options.data).stem if options.data else "embedded"
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"learning_{data}.md").write_text("\n".join(lines) + "\n")
+    write_text(RESULTS / f"learning_{data}.md", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import _peers
 import numpy as np
-from _common import RESULTS, heading, in_fresh_process, system_information
+from _common import RESULTS, heading, in_fresh_process, system_information, write_text
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -216,8 +216,8 @@ def main():
         print(lines[-1], flush=True)
     RESULTS.mkdir(exist_ok=True)
     content = {"system": system, "data": path.name, "rows": rows}
-    (RESULTS / "quality.json").write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / "quality.md").write_text("\n".join(lines) + "\n")
+    write_text(RESULTS / "quality.json", json.dumps(content, indent=1) + "\n")
+    write_text(RESULTS / "quality.md", "\n".join(lines) + "\n")
     return [name for name, row in rows.items() if row["note"].startswith("missing")]
 
 

@@ -38,6 +38,7 @@ from _common import (
     measure,
     system_information,
     threads,
+    write_text,
 )
 from joblib import effective_n_jobs
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -47,6 +48,7 @@ from tqdm import tqdm
 
 import cca_estimators
 from cca_estimators import PerView, Views, __version__, cross_modal_scores
+from cca_estimators._storage import replacing
 from cca_estimators.datasets import load_ave, load_mv10k, load_spoken_digits, load_vegas, make_views
 
 # MAP in %, audio to visual and visual to audio: D. Zeng, Y. Yu, K. Oyama, "Can we learn the
@@ -403,7 +405,7 @@ def as_markdown(data, header, lines):
 
 def write_csv(path, rows):
     """Write the figures of each method, and those of the poster, in full precision."""
-    with path.open("w", newline="") as file:
+    with replacing(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["method", *next(iter(rows.values())), *_POSTER_COLUMNS])
         for name, row in rows.items():
@@ -473,7 +475,7 @@ def report(data, rows, out):
     print(as_text(header, lines))
     print(about_poster(data))
     if out.suffix == ".md":
-        out.write_text(as_markdown(data, header, lines))
+        write_text(out, as_markdown(data, header, lines))
     else:
         write_csv(out, rows)
 

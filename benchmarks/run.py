@@ -141,7 +141,7 @@ def main(arguments=None):
         status, seconds, missing = status_of(name, options, results)
         rows[name] = row(name, status, seconds, missing)
         print(f"\n{name}: {status}, {seconds:.0f} s", flush=True)
-        (results / "summary.md").write_text(summary(rows))
+        _common.write_text(results / "summary.md", summary(rows))
         failed |= status.startswith("failed")
     print("\n" + summary(rows))
     return int(failed)

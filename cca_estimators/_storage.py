@@ -8,10 +8,14 @@ parameters, arrays and linear estimators that they are made of.
 import copy
 import io
 import json
+import os
+import secrets
+import shutil
 import warnings
 from contextlib import contextmanager
 from importlib import import_module
 from math import prod
+from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 from numpy.lib import format as npy
@@ -39,8 +43,62 @@ _MOVED = {  # modules by the names that older files hold
 }
 
 
+@contextmanager
+def replacing(path):
+    """Yield the path of a new file beside `path`, which takes its place when it is complete.
+
+    The file is flushed to the disk before it is renamed, so that at any moment `path` is either
+    what it was or what it is to be, whatever ends the process. On an error the new file is removed;
+    a process that is killed leaves it behind, under a name that begins ``.cca_estimators-``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A link is followed; an existing file hands its permissions on.
+
+    Raises
+    ------
+    ValueError
+        If `path` is there and is no regular file.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise ValueError(f"{path} is {kind}; a file can be written and renamed only as a file.")
+    unfinished = path.with_name(f".cca_estimators-{secrets.token_hex(8)}.part")
+    try:
+        yield unfinished
+        if path.exists():
+            shutil.copymode(path, unfinished)
+        _flush(unfinished)
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush(path):
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder):
+    """Make a renaming last, where the system lets folders be flushed."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
 def save(path, header, arrays, estimator):
-    """Write a file.
+    """Write a file, all of it or nothing.
 
     Parameters
     ----------
@@ -54,7 +112,7 @@ def save(path, header, arrays, estimator):
     skops = _skops()
     stored = skops.dumps(_portable(getattr(estimator, "best_estimator_", estimator)))
     _warn_untrusted(_untrusted(stored))
-    with ZipFile(path, "w", ZIP_STORED) as archive:
+    with replacing(path) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:
         archive.writestr(_HEADER, json.dumps({"version": VERSION, **header}))
         archive.writestr(_ESTIMATOR, stored)
         for name, array in arrays.items():

@@ -1,9 +1,10 @@
 """From stored features to views: scaling, the mean over steps, cutting and padding sequences."""
 
-import os
 from pathlib import Path
 
 import numpy as np
+
+from cca_estimators._storage import replacing
 
 _MIDDLE, _RANGE = 128, 256  # of features quantised to 8 bits
 
@@ -48,15 +49,10 @@ def read_view(sources, n_steps=None, pad="zero", path=None):
 def _fill_file(path, shape, mask, sources, pad):
     """Write a view to a file that takes its name when it is complete, and map it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    rows = np.lib.format.open_memmap(unfinished, "w+", np.float32, shape)
-    try:
+    with replacing(path) as unfinished:
+        rows = np.lib.format.open_memmap(unfinished, "w+", np.float32, shape)
         _fill(rows, mask, sources, pad)
         rows.flush()
-    except BaseException:
-        unfinished.unlink()
-        raise
-    os.replace(unfinished, path)
     return np.load(path, mmap_mode="r")
 
 

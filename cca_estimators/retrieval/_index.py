@@ -227,12 +227,14 @@ class CrossModalIndex(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
-            An existing file is overwritten.
+            An existing file is replaced once the new one is complete and on the disk: whatever
+            ends the process, one of the two is there.
 
         Raises
         ------
         ValueError
-            If the estimator has towers of its own or a function as kernel, which are code.
+            If the path is there and no regular file; if the estimator has towers of its own or a
+            function as kernel, which are code.
         ImportError
             If skops is not installed.
 

@@ -6,6 +6,8 @@ editor at run time) sees the whole text, and only who reads the source sees ``{p
 comes here. A test compares the parameters and defaults of every docstring with its signature.
 """
 
+from dataclasses import fields
+
 HEAD_PARAMETERS = """reg : float, "auto" or dict, default="auto"
         Ridge of the linear method fitted beside the towers, see :class:`~cca_estimators.CCA`.
     weighted : bool, default=True
@@ -14,13 +16,13 @@ HEAD_PARAMETERS = """reg : float, "auto" or dict, default="auto"
 HEAD_ATTRIBUTES = """head_ : estimator or None
         The linear method fitted on the outputs of the towers."""
 
-PARAMETERS = """hidden_layer_sizes : int or tuple of int
-        Units of the hidden layers of the towers, see the signature for the default.
-    activation : {"relu", "tanh", "logistic", "identity"}
+PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_sizes}
+        Units of the hidden layers of the towers.
+    activation : {"relu", "tanh", "logistic", "identity"}, default={activation}
         Activation of the hidden layers.
-    dropout : float in [0, 1)
+    dropout : float in [0, 1), default={dropout}
         Share of the hidden units dropped in training.
-    batch_norm : bool
+    batch_norm : bool, default={batch_norm}
         Whether to normalise inputs and hidden units over the batch.
     tower : {"auto", "perceptron", "convolution", "gru", "lstm"}, default="auto"
         Network of views with steps, shape (n_samples, n_steps, n_features), see the :ref:`User
@@ -30,13 +32,13 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int
     towers : dict of torch.nn.Module, default=None
         Networks of one's own by view name, which get a copy each time they are trained: from a
         float32 tensor of rows, in the shape that X has, to (n, n_outputs). None: the default ones.
-    batch_size : int
+    batch_size : int, default={batch_size}
         Largest number of rows of a batch. Batches differ by one row at most.
-    max_epochs : int
+    max_epochs : int, default={max_epochs}
         Number of passes over the data.
-    learning_rate : float
+    learning_rate : float, default={learning_rate}
         Step size of the optimiser, AdamW.
-    weight_decay : float
+    weight_decay : float, default={weight_decay}
         Weight decay of the optimiser.
     early_stopping : bool, "loss" or "map", default=False
         Hold out some rows, end training when their loss, or MAP (True means this), has not
@@ -73,7 +75,7 @@ ATTRIBUTES = """net_ : skorch.NeuralNet
 
 
 def documented(cls):
-    """Fill the shared parts of the docstring of an estimator."""
+    """Fill the shared parts of the docstring of an estimator, with the defaults of the class."""
     for name, text in (
         ("{head_parameters}", HEAD_PARAMETERS),
         ("{head_attributes}", HEAD_ATTRIBUTES),
@@ -81,4 +83,7 @@ def documented(cls):
         ("{attributes}", ATTRIBUTES),
     ):
         cls.__doc__ = cls.__doc__.replace(name, text)
+    for parameter in fields(cls):
+        default = f"{parameter.default!r}".replace("'", '"')
+        cls.__doc__ = cls.__doc__.replace(f"={{{parameter.name}}}", f"={default}")
     return cls

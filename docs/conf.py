@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx_design",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "myst_parser",
     "mathml",
@@ -34,6 +35,14 @@ source_suffix = {".rst": "restructuredtext"}
 templates_path = ["_templates"]
 default_role = "py:obj"
 html_math_renderer = "mathml"
+
+# the copy button leaves out prompts and output
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+
+# one argument a line in signatures that do not fit into one
+maximum_signature_line_length = 80
 
 # API pages: methods are listed by the class template, attributes by the docstrings
 autosummary_generate = True
@@ -77,7 +86,15 @@ html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_sourcelink = False
 # pages of their own need no list of sections; examples get its width, and that of their contents
-no_sections = ("install", "getting_started", "benchmarks", "extending", "architecture")
+no_sections = (
+    "install",
+    "getting_started",
+    "benchmarks/**",
+    "faq",
+    "citing",
+    "extending",
+    "architecture",
+)
 no_sections += ("contributing", "from_0_1_to_0_2", "changelog")
 html_sidebars = {page: [] for page in no_sections}
 html_theme_options = {

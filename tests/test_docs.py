@@ -13,6 +13,7 @@ from registry import embeddings
 ROOT = Path(__file__).parents[1]
 DOCS, EXAMPLES = ROOT / "docs", sorted((ROOT / "examples").glob("*.py"))
 PAGES = sorted([*DOCS.glob("*.rst"), *DOCS.glob("user_guide/*.rst"), *DOCS.glob("api/*.rst")])
+PAGES += sorted(DOCS.glob("benchmarks/*.rst"))
 SOURCES = [*sorted((ROOT / "cca_estimators").rglob("*.py")), *EXAMPLES, *PAGES]
 API = (DOCS / "api" / "index.rst").read_text()
 PUBLIC_MODULES = [
@@ -99,6 +100,12 @@ def test_every_example_has_a_title_cells_and_a_place(path):
 def test_pages_include_the_files_of_the_root(page, source):
     assert f".. include:: ../{source}" in (DOCS / f"{page}.rst").read_text()
     assert (ROOT / source).exists()
+
+
+def test_every_file_of_results_is_on_a_page():
+    extension = (DOCS / "_ext" / "results.py").read_text()
+    for path in (ROOT / "benchmarks" / "results").glob("*.md"):
+        assert f'"{path.stem}":' in extension, path.name
 
 
 def test_every_page_is_in_a_table_of_contents():

@@ -1,63 +1,116 @@
-"""The directive ``results``: every table in benchmarks/results, as it was measured."""
+"""The directive ``results SUBJECT``: the tables of benchmarks/results on one subject.
 
+Each becomes a section: a title, the table without columns in which nothing stands, and, folded up,
+when, where and with what it was measured.
+"""
+
+import os
+import re
 from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
-TITLES = {
-    "summary": "Summary",
-    "quality": "MAP of all methods",
-    "poster_table_digits": "The poster's protocol on the embedded digits",
-    "poster_table_grid_digits": "The poster's protocol on digits of the GRID corpus",
-    "poster_table_generated": "Time of the poster's protocol, on generated views",
-    "learning_embedded": "Deep methods over seeds, on the embedded digits",
-    "learning_grid_digits": "Deep methods over seeds, on digits of the GRID corpus",
-    "poster_table_vegas": "The poster's protocol on VEGAS",
-    "poster_table_mv10k": "The poster's protocol on MV-10K",
-    "linear": "Linear CCA",
-    "exactness": "Exactness of linear CCA",
-    "memmap": "CCA on files larger than memory",
-    "scaling": "Growth with the rows",
-    "kernel": "Kernel CCA",
-    "epoch": "An epoch of deep training",
-    "triplets": "Triplets of a batch",
-    "map": "Mean average precision",
-    "index": "Search in a gallery",
+ROOT = Path(__file__).parents[2]
+RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
+SUBJECTS = {
+    "quality": {
+        "quality": "Beside other libraries",
+        "poster_table_digits": "The poster's protocol on the embedded digits",
+        "poster_table_grid_digits": "The poster's protocol on digits of the GRID corpus",
+        "poster_table_vegas": "The poster's protocol on VEGAS",
+        "poster_table_mv10k": "The poster's protocol on MV-10K",
+        "learning_embedded": "Deep methods over seeds, on the embedded digits",
+        "learning_grid_digits": "Deep methods over seeds, on digits of the GRID corpus",
+    },
+    "linear": {
+        "linear": "Time of a fit",
+        "exactness": "Exactness",
+        "memmap": "Files larger than memory",
+        "scaling": "Growth with the rows",
+    },
+    "kernel": {"kernel": "Kernel CCA"},
+    "deep": {
+        "epoch": "An epoch of training",
+        "triplets": "Triplets of a batch",
+        "poster_table_generated": "Time of all methods, on generated views of the size of VEGAS",
+    },
+    "search": {"map": "Mean average precision", "index": "Search in a gallery"},
+    "runs": {"summary": "When the benchmarks were last run"},
 }
 
 
-def ordered_results():
-    """Return the files of results, those known by a title first."""
-    known = list(TITLES)
-    rank = {name: place for place, name in enumerate(known)}
-    return sorted(RESULTS.glob("*.md"), key=lambda path: (rank.get(path.stem, len(known)), path))
+def shown(text):
+    """Return the Markdown of a file of results as a page shows it."""
+    measured, _, tables = text.partition("\n")
+    lines = "\n".join(_without_empty_columns(table) for table in _paragraphs(tables))
+    lines = re.sub(r"^#+ ", "### ", lines, flags=re.M)
+    folded = f"```{{dropdown}} When, where and with what\n{measured}\n```"
+    return f"{folded}\n\n{lines}\n"
 
 
-class Results(SphinxDirective):
-    """A section for each file of results."""
+def _paragraphs(text):
+    """Yield the text in pieces, each a whole table or what is between two."""
+    yield from re.split(r"(?<=\|)\n(?!\|)|(?<!\|)\n(?=\|)", text)
+
+
+def _without_empty_columns(text):
+    if not text.startswith("|"):
+        return text
+    rows = [re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in text.splitlines()]
+    told = [
+        column
+        for column, cells in enumerate(zip(*rows, strict=True))
+        if column == 0 or any(cell.strip() not in ("", "-") for cell in cells[2:])
+    ]
+    return "\n".join("|" + "|".join(row[column] for column in told) + "|" for row in rows)
+
+
+class Markdown(SphinxDirective):
+    """What a subclass makes of its argument, as a part of the page."""
+
+    required_arguments = 1
 
     def run(self):
-        """Return the sections."""
-        lines = []
-        for path in ordered_results():
-            title = TITLES.get(path.stem, path.stem.replace("_", " ").capitalize())
-            lines += [
-                title,
-                "=" * len(title),
-                "",
-                f".. include:: ../benchmarks/results/{path.name}",
-            ]
-            lines += ["   :parser: myst_parser.sphinx_", ""]
+        """Return the nodes."""
         node = nodes.section()
         node.document = self.state.document
-        self.state.nested_parse(StringList(lines, "results"), 0, node, match_titles=True)
+        for name, title, text in self.texts(self.arguments[0]):
+            path = Path(self.env.app.doctreedir) / f"{name}.results.md"
+            path.write_text(text, encoding="utf-8")
+            relative = os.path.relpath(path, Path(self.env.doc2path(self.env.docname)).parent)
+            lines = [title, "=" * len(title), ""] if title else []
+            lines += [f".. include:: {relative}", "   :parser: myst_parser.sphinx_", ""]
+            self.state.nested_parse(StringList(lines, "results"), 0, node, match_titles=True)
         return node.children
 
 
+class Results(Markdown):
+    """The sections of a subject."""
+
+    def texts(self, subject):
+        """Yield the name, the title and the Markdown of each file of results."""
+        for stem, title in SUBJECTS[subject].items():
+            path = RESULTS / f"{stem}.md"
+            if path.exists():
+                self.env.note_dependency(str(path))
+                yield stem, title, shown(path.read_text(encoding="utf-8"))
+
+
+class Readme(Markdown):
+    """What stands in the README between two marks, without links to files."""
+
+    def texts(self, mark):
+        """Yield the Markdown between the marks."""
+        self.env.note_dependency(str(README))
+        text = README.read_text(encoding="utf-8")
+        between = text.split(f"<!-- {mark} -->")[1].split(f"<!-- end of {mark} -->")[0]
+        yield f"readme_{mark}", None, re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", between)
+
+
 def setup(app):
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("results", Results)
+    app.add_directive("readme", Readme)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

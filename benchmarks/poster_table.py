@@ -4,13 +4,13 @@
 
 For each fold and method a fresh process tunes and fits the method on the training part, and ranks
 the test part in both directions. Methods with a grid are tuned by cross-validation of 3 folds
-within the training part; the settings are the same for all data, see METHODS. LSTM_C_CCA and S-DCCA
+within the training part; the settings are the same for all data, see METHODS. LSTM-C-CCA and S-DCCA
 train for 20 epochs instead of 50, for the time they take on VEGAS.
 
 Results are kept as they come, in a file next to --out with the ending .jsonl. After an interruption
 (Ctrl-C), the same command goes on where it was; other data or settings are other results.
 
-Features of videos are read as their mean over time, and as sequences of 10 steps by LSTM_C_CCA and
+Features of videos are read as their mean over time, and as sequences of 10 steps by LSTM-C-CCA and
 S-DCCA. Other data are taken as they are: the two methods see their steps, the others one long row.
 Views are kept in a temporary folder (of TMPDIR), which takes 1.4 GB for the whole of VEGAS.
 
@@ -65,7 +65,7 @@ POSTER = {
     "AGAH": {"VEGAS": (57.82, 56.16), "MV-10K": (20.74, 20.19)},
     "UCAL": {"VEGAS": (42.68, 41.53), "MV-10K": (18.82, 18.47)},
     "ACMR": {"VEGAS": (45.46, 43.12), "MV-10K": (19.02, 18.63)},
-    "LSTM_C_CCA": {"VEGAS": (66.62, 71.34), "MV-10K": (19.11, 18.89)},
+    "LSTM-C-CCA": {"VEGAS": (66.62, 71.34), "MV-10K": (19.11, 18.89)},
     "TNN-C-CCA": {"VEGAS": (74.66, 73.77), "MV-10K": (23.34, 21.32)},
 }
 SETS = {"vegas": load_vegas, "mv10k": load_mv10k, "ave": load_ave}
@@ -107,7 +107,7 @@ METHODS = {
     "AGAH": Method("AGAH", SEED),
     "UCAL": Method("UCAL", SEED),
     "ACMR": Method("ACMR", SEED),
-    "LSTM_C_CCA": Method("LSTMCCCA", {"max_epochs": 20, **SEED}, sequential=True),
+    "LSTM-C-CCA": Method("LSTMCCCA", {"max_epochs": 20, **SEED}, sequential=True),
     "TNN-C-CCA": Method("TNNCCCA", SEED),
     "S-DCCA": Method("SDCCA", {"max_epochs": 20, **SEED}, sequential=True),
 }

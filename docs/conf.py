@@ -82,6 +82,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"cca_estimators {release}"
 fonts = Path(ziamath.__file__).parent / "fonts"  # STIX Two Math, which few systems have
 html_static_path = ["_static", str(fonts)]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["custom.css"]
 html_copy_source = False
 html_show_sourcelink = False

@@ -1,6 +1,6 @@
 """
-What the adversary does to the two views
-========================================
+Adversary: what does it do to the two views? (ACMR)
+===================================================
 
 ACMR trains its networks against an adversary, which learns to tell from an embedding whether it
 stems from a sound or an image. The clouds of both views are drawn after 1, 10 and 40 epochs, with

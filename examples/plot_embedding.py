@@ -1,6 +1,6 @@
 """
-Where do sounds and images of a class lie?
-==========================================
+Embedding: where do sounds and images of a class lie? (CCCA, TNNCCCA)
+=====================================================================
 
 One row of panels per method: the original features, the embedding by cluster CCA, and the embedding
 by the triplet network after it. In each, the sounds alone, the images alone, and both together, in

@@ -1,6 +1,6 @@
 """
-Tune a pipeline by MAP
-======================
+Tuning: a pipeline by MAP (GridSearchCV)
+========================================
 
 A pipeline scales each view, reduces the sound by PCA, and embeds both by TNN-C-CCA; `GridSearchCV`
 tunes the PCA and the margin of the triplets together, by the mean average precision of retrieval in

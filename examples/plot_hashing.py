@@ -1,6 +1,6 @@
 """
-How many bits does a good code need?
-====================================
+Hashing: how many bits does a good code need? (AGAH, UGACH)
+===========================================================
 
 Hashing methods embed each view as bits, which take a fraction of the memory of real numbers and are
 compared by counting those that differ. The left picture shows the MAP of UGACH (without labels)

@@ -1,6 +1,6 @@
 """
-When does a kernel help, and what does its ridge do?
-====================================================
+Kernels: when do they help, and what does the ridge do? (KCCA, CKCCA)
+=====================================================================
 
 The classes of these two views are rings around a common centre: no linear map tells them apart.
 The left picture shows the first two dimensions of the embeddings by cluster CCA and by its kernel

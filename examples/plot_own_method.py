@@ -1,6 +1,6 @@
 """
-A deep method of your own in thirty lines
-=========================================
+Own method: a loss and thirty lines (DeepEmbedding)
+===================================================
 
 Given a loss, the base class of the deep methods does the rest: networks, training, early stopping,
 embedding, the contract of scikit-learn. Here the loss is a supervised InfoNCE: in a batch, each row

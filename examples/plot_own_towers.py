@@ -1,6 +1,6 @@
 """
-Networks of your own
-====================
+Own networks: convolutions as towers (CDCCA)
+============================================
 
 Any `torch.nn.Module` per view can take the place of the default networks: here a convolution over
 the time and frequency of the sound, and one over the image, both on the raw arrays. The picture

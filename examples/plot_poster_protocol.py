@@ -1,6 +1,6 @@
 """
-The poster's protocol in ten lines
-==================================
+Protocol: the poster's folds and figures in ten lines
+=====================================================
 
 The methods are compared by the mean average precision (MAP) over the full ranked list: five
 class-balanced folds, each ranked by a method that has learnt from the four others, sounds querying

@@ -1,6 +1,6 @@
 """
-How precise are the first results, and the last?
-================================================
+Retrieval: how precise are the first results, and the last? (RetrievalCurveDisplay)
+===================================================================================
 
 The MAP is one number for a whole ranked list. Two curves show what it is made of: the precision at
 each level of recall, from the first partner found to the last, and the precision among the first k

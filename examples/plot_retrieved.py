@@ -1,6 +1,6 @@
 """
-What does a sound find among the images?
-========================================
+Retrieval: what does a sound find among the images? (RetrievalDisplay)
+======================================================================
 
 Each row is a query and what is retrieved for it from the other view, best first: images for the
 spectrogram of a spoken digit, and captions for an image. A hit, which is the same digit, has a

@@ -1,6 +1,6 @@
 """
-Does the distance tell when an answer is wrong?
-===============================================
+Search: does the distance tell when an answer is wrong? (CrossModalIndex)
+=========================================================================
 
 An index embeds the images of the test split once, and answers sounds by the images nearest to them.
 The left picture shows the distance of the first answer where it is right, which means the same

@@ -1,6 +1,6 @@
 """
-When the order of the steps carries the class
-=============================================
+Sequences: when the order of the steps carries the class (LSTMCCCA)
+===================================================================
 
 Both classes of these sequences show the same two patterns, one after the other: the class is which
 comes first. The mean over the steps is the same for both, so no method that pools the steps can

@@ -3,13 +3,14 @@
 import re
 
 REFERENCE = re.compile(r":ref:`([^`<]*?)\s*<[^`]*>`|:ref:`[^`]*`")
+VERSION = re.compile(r"^( *)\.\. version\w+::.*\n(?:\1 +.*\n)*", re.M)
 TYPE_WITH_UNDERSCORE = re.compile(r"^(\s*\w+ : .*\w)_(?=[,)])")
 
 
 def prepare(app, what, name, obj, options, lines):
-    """Drop what refers to other pages of scikit-learn; keep the names of shapes as they are."""
+    """Drop what tells of scikit-learn's pages and versions; keep the names of shapes."""
     if (getattr(obj, "__module__", None) or "").startswith("sklearn."):
-        lines[:] = [REFERENCE.sub(r"\1", line) for line in lines]
+        lines[:] = VERSION.sub("", REFERENCE.sub(r"\1", "\n".join(lines))).split("\n")
     lines[:] = [TYPE_WITH_UNDERSCORE.sub(r"\1\\_", line) for line in lines]
 
 

@@ -1,5 +1,7 @@
 """The container of aligned views of the same samples."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 __all__ = ["Views"]
@@ -80,9 +82,31 @@ class Views(dict):
         for name, rows in dict(*args, **kwargs).items():
             self[name] = rows
 
+    def setdefault(self, name, rows):
+        """Return a view, set to `rows` if there is none of that name."""
+        if name not in self:
+            self[name] = rows
+        return self[name]
+
     def copy(self):
         """Return a shallow copy."""
         return Views(self)
+
+    def __or__(self, other):
+        return self._joined(self, other)
+
+    def __ror__(self, other):
+        return self._joined(other, self)
+
+    def __ior__(self, other):
+        self.update(other)
+        return self
+
+    @staticmethod
+    def _joined(left, right):
+        if not (isinstance(left, Mapping) and isinstance(right, Mapping)):
+            return NotImplemented
+        return Views({**left, **right})
 
 
 def check_name(name):
@@ -101,14 +125,12 @@ def n_rows(rows):
 
 
 def take_rows(rows, key):
-    """Return the rows of one view that a slice, an index, an index array or a mask selects."""
-    if isinstance(key, tuple):  # scikit-learn indexes arrays as array[key, ...]
-        key = key[0]
-    if isinstance(key, (int, np.integer)):
-        key = [key]
-    if not isinstance(key, slice):
-        key = np.asarray(key)
-        key = np.flatnonzero(key) if key.dtype == bool else key
+    """Return the rows of one view that a slice, an index, an index array or a mask selects.
+
+    The key means what it means to NumPy, whatever container holds the rows; a single index keeps
+    the dimension of rows.
+    """
+    key = _row_key(key, n_rows(rows))
     if hasattr(rows, "iloc"):
         return rows.iloc[key]
     if isinstance(key, slice) or isinstance(rows, np.ndarray) or not hasattr(rows, "chunks"):
@@ -116,7 +138,47 @@ def take_rows(rows, key):
     return _take_h5(rows, key)
 
 
+def _row_key(key, n):
+    """Return a key as a slice of positive step or an array of indices from 0 to n - 1."""
+    if isinstance(key, tuple):  # scikit-learn indexes arrays as array[key, ...]
+        if len(key) != 1 and (len(key) != 2 or key[1] is not Ellipsis):
+            raise IndexError(
+                "Views are indexed by rows alone. Take features of one view: X['audio'][:, :2]."
+            )
+        key = key[0]
+    if key is Ellipsis:
+        return slice(0, n, 1)
+    if isinstance(key, slice):
+        start, stop, step = key.indices(n)
+        if step < 0:  # which h5py and PyTorch do not take
+            return np.arange(start, stop, step)
+        return slice(start, max(start, stop), step)
+    return _row_numbers(np.asarray(key), n)
+
+
+def _row_numbers(key, n):
+    if key.size == 0 and key.dtype.kind == "f":  # an empty list
+        key = key.astype(np.intp)
+    if key.dtype == bool:
+        if key.shape != (n,):
+            raise IndexError(
+                f"The mask has shape {key.shape}, and there are {n} rows: it needs one entry for "
+                "each."
+            )
+        return np.flatnonzero(key)
+    if key.ndim > 1 or key.dtype.kind not in "iu":
+        raise IndexError(
+            f"Rows are taken by integers, a slice or a mask, in one dimension; this is an array of "
+            f"dtype {key.dtype} and shape {key.shape}. Views are named by strings."
+        )
+    key = np.atleast_1d(key).astype(np.intp)
+    outside = (key < -n) | (key >= n)
+    if outside.any():
+        raise IndexError(f"Row {key[outside][0]} is out of range: there are {n} rows.")
+    return np.where(key < 0, key + n, key)
+
+
 def _take_h5(dataset, index):
     """Index an h5py dataset, which wants increasing indices without repetition."""
-    unique, inverse = np.unique(index % len(dataset), return_inverse=True)
-    return dataset[unique][inverse]
+    unique, inverse = np.unique(index, return_inverse=True)
+    return dataset[unique][inverse] if len(unique) else dataset[:0]

@@ -37,6 +37,18 @@ def test_views_are_a_dict_by_name(views):
         ([-1, 0, -6], [5, 0, 0]),
         (np.int64(2), [2]),
         ((np.array([3, 1]), Ellipsis), [3, 1]),
+        (([3, 1],), [3, 1]),
+        ([], []),
+        (Ellipsis, range(6)),
+        (slice(None, None, -1), [5, 4, 3, 2, 1, 0]),
+        (slice(4, 0, -2), [4, 2]),
+        (slice(5, 2), []),
+        (slice(-100, 100, 4), [0, 4]),
+        (range(1, 3), [1, 2]),
+        ([True, False] * 3, [0, 2, 4]),
+        (np.zeros(6, bool), []),
+        (np.array([2, 0], np.uint8), [2, 0]),
+        (torch.tensor([2, 0]), [2, 0]),
     ],
 )
 @pytest.mark.parametrize("container", ["array", "h5py", "DataFrame", "tensor"])
@@ -55,6 +67,57 @@ def test_views_are_an_array_by_rows(views, key, rows, container, tmp_path):
         for name in views:
             values = np.asarray(taken[name])
             np.testing.assert_array_equal(values.reshape(expected[name].shape), expected[name])
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (np.ones(5, bool), r"mask has shape \(5,\), and there are 6 rows"),
+        (np.ones((6, 2), bool), r"mask has shape \(6, 2\)"),
+        (True, "mask"),
+        (6, "Row 6 is out of range: there are 6 rows"),
+        ([0, -7], "Row -7 is out of range"),
+        ((slice(None), slice(2)), r"by rows alone.*X\['audio'\]\[:, :2\]"),
+        ((0, 0), "by rows alone"),
+        ([[0, 1]], "in one dimension"),
+        ([0.0, 1.0], "float64"),
+        (None, "object"),
+        (("audio", "visual"), "by rows alone"),
+    ],
+)
+@pytest.mark.parametrize("container", ["array", "h5py", "DataFrame", "tensor"])
+def test_what_selects_no_rows_is_refused(views, key, message, container, tmp_path):
+    with h5py.File(tmp_path / "views.h5", "w") as file:
+        file["audio"] = views["audio"]
+        held = {
+            "array": views["audio"],
+            "h5py": file["audio"],
+            "DataFrame": pd.DataFrame(views["audio"]),
+            "tensor": torch.from_numpy(views["audio"]),
+        }[container]
+        with pytest.raises(IndexError, match=message):
+            Views(audio=held)[key]
+
+
+def test_what_joins_views_keeps_them_aligned(views):
+    joined = views | {"text": np.ones((6, 1))}
+    assert list(joined) == ["audio", "visual", "text"]
+    assert isinstance(joined, Views)
+    assert isinstance({"text": np.ones((6, 1))} | views, Views)
+    assert list({"text": np.ones((6, 1))} | views) == ["text", "audio", "visual"]
+    assert views.setdefault("audio", None).shape == (6, 2)
+    for join in (
+        lambda: views | {"text": np.ones((5, 1))},
+        lambda: {"text": np.ones((5, 1))} | views,
+        lambda: views.setdefault("text", np.ones((5, 1))),
+        lambda: views.__ior__({"text": np.ones((5, 1))}),
+    ):
+        with pytest.raises(ValueError, match="do not align"):
+            join()
+    views |= {"text": np.ones((6, 1))}
+    assert views.setdefault("more", [[1]] * 6).shape == (6, 1)
+    with pytest.raises(TypeError):
+        views | [1]
 
 
 def test_scikit_learn_splits_views(views):

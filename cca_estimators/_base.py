@@ -1,13 +1,14 @@
 """The contract that all estimators share: either form of X, one view alone, labels, score."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import contextmanager
 from math import prod
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,6 +20,7 @@ from cca_estimators._compat import (
     get_output_config,
     validate_parameter_constraints,
 )
+from cca_estimators._labels import label_array, looks_like_a_view, shape_of
 from cca_estimators.metrics import cross_modal_map
 from cca_estimators.views import Views, n_rows
 
@@ -34,6 +36,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
 
     _parameter_constraints = {"view_split": [Interval(Integral, 1, None, closed="left"), None]}
     _min_samples = 2
+    _takes_labels = True  # and uses them, or hands them on
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -45,7 +48,8 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
             Views of shape (n_samples, n_features) or (n_samples, n_steps, n_features) with aligned
             rows; or both side by side in one array, see `view_split`.
         y : array-like of shape (n_samples,), default=None
-            Class labels; ignored by unsupervised estimators.
+            Class labels; ignored by unsupervised estimators. A second view is no y: beside one
+            array, a y of two dimensions is refused.
 
         Returns
         -------
@@ -59,6 +63,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         """
         with _restored_on_error(self):
             self._forget()
+            self._check_target(X, y)
             views = self._read_first(X, self._min_samples)
             self._fit(views, self._read_labels(y, views))
         return self
@@ -196,6 +201,19 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
                 f"{type(self).__name__} was fitted with {self._widths_[name]}."
             )
 
+    def _check_target(self, X, y):
+        """Raise ValueError if y is meant as a second view beside one array, as in `fit(X, Y)`."""
+        if y is None or _reading.is_mapping(X) or not looks_like_a_view(y):
+            return
+        if self._takes_labels and shape_of(y)[1:] == (1,):
+            return
+        kind = "a mapping" if isinstance(y, Mapping) else f"of shape {shape_of(y)}"
+        raise ValueError(
+            f"y is {kind}, like a second view. {type(self).__name__} takes both views as X: pass "
+            "X = Views(first=X, second=y), and class labels, if any, as y of shape (n,). "
+            "Indicator matrices of labels are not supported."
+        )
+
     def _read_labels(self, y, views):
         """Return what `_fit` needs of y."""
         return y
@@ -241,7 +259,12 @@ class CrossModalEstimator(ViewsTransformer):
         float
             In [0, 1].
         """
+        self._check_target(X, y)
         return cross_modal_map(self, X, y)
+
+    @property
+    def _takes_labels(self):
+        return self._supervised
 
     def _n_outputs(self, name):
         return self.n_components_
@@ -252,7 +275,7 @@ class CrossModalEstimator(ViewsTransformer):
         codes = self._class_codes(y, n_rows(next(iter(views.values()))))
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y holds one class only, {self.classes_[0]!r}; {type(self).__name__} tells "
+                f"y holds one class only, {self.classes_[:1].tolist()[0]!r}; {type(self).__name__} tells "
                 "classes apart and needs two or more."
             )
         return codes
@@ -279,8 +302,7 @@ class CrossModalEstimator(ViewsTransformer):
                 f"{type(self).__name__} requires y to be passed, but the target y is None: it "
                 "learns from class labels, one for each row."
             )
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
+        y = label_array(y)
         check_consistent_length(np.empty(n_samples), y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)

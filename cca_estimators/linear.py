@@ -86,6 +86,7 @@ class LinearEmbedding(CrossModalEstimator):
         with _restored_on_error(self):
             if first:
                 self._forget()
+            self._check_target(X, y)
             views = self._read_first(X) if first else self._read_again(X)
             self.scatter_ = self._gathered(views, y, None if first else self.scatter_)
             moments = self._gathered_moments()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 import matplotlib.pyplot as plt
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -103,7 +103,8 @@ plt.show()
 # behind C-DCCA. Validation of parameters, cloning and grid search come with the base class.
 
 pipe = make_pipeline(PerView(StandardScaler()), Contrastive(max_epochs=5, random_state=0))
-search = GridSearchCV(pipe, {"contrastive__temperature": [0.05, 0.2]}, cv=2).fit(*train)
+folds = StratifiedKFold(2, shuffle=True, random_state=0)
+search = GridSearchCV(pipe, {"contrastive__temperature": [0.05, 0.2]}, cv=folds).fit(*train)
 print(search.best_params_)
 try:
     Contrastive(temperature=-1.0).fit(*train)

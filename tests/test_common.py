@@ -10,7 +10,7 @@ import pytest
 import torch
 from registry import embeddings, estimators, is_hashing, is_supervised
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -157,6 +157,50 @@ def test_fit_transform_is_fit_then_transform(estimator, data):
     both = clone(estimator).fit_transform(X, y)
     assert isinstance(both, Views)
     assert_same(both, transformed(clone(estimator).fit(X, y), X))
+
+
+@each
+def test_a_second_view_as_y_is_refused(estimator, data):
+    """The call of scikit-learn's own CCA must not correlate the two halves of X."""
+    X, y = data
+    audio, visual = X["audio"].reshape(60, -1), X["visual"]
+    fitted = clone(estimator).fit(audio, y)
+    before = fitted.transform(audio)
+    calls = [fitted.fit, fitted.fit_transform]
+    if hasattr(fitted, "score"):
+        calls.append(fitted.score)
+    if hasattr(fitted, "partial_fit"):
+        calls.append(clone(estimator).partial_fit)
+    others = [visual, pd.DataFrame(visual), visual.tolist(), torch.from_numpy(visual)]
+    for call in calls:
+        for other in [*others, {"visual": visual}, visual[:, :, None]]:
+            with pytest.raises(ValueError, match=r"X = Views\(first=X, second=y\)"):
+                call(audio, other)
+    np.testing.assert_array_equal(fitted.transform(audio), before)
+
+
+@each_embedding
+def test_a_column_of_labels(estimator, data):
+    X, y = data
+    audio, column = X["audio"].reshape(60, -1), y[:, None]
+    if is_supervised(estimator):
+        with pytest.warns(DataConversionWarning):
+            clone(estimator).fit(audio, column)
+    else:
+        with pytest.raises(ValueError, match=r"y is of shape \(60, 1\), like a second view"):
+            clone(estimator).fit(audio, column)
+
+
+@each_embedding
+def test_views_by_name_ignore_y_where_labels_are_not_used(estimator, data):
+    X, y = data
+    if is_supervised(estimator):
+        with pytest.raises(ValueError, match=r"y has shape \(60, 3\)"):
+            clone(estimator).fit(X, np.eye(3)[y])
+    else:
+        expected = transformed(clone(estimator).fit(X), X)
+        for target in (np.eye(3)[y], [{label} for label in y]):
+            assert_same(transformed(clone(estimator).fit(X, target), X), expected)
 
 
 @each

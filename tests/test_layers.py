@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cca_estimators"
 ROOMS = [
-    ["views", "_compat", "_storage", "_ranks"],
+    ["views", "_compat", "_storage", "_ranks", "_labels"],
     ["_reading", "datasets"],
     ["_algebra", "media"],
     ["metrics"],

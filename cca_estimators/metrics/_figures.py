@@ -6,8 +6,9 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array
 
+from cca_estimators._labels import label_array
 from cca_estimators.metrics import _ranking
 
 __all__ = [
@@ -257,13 +258,13 @@ def _checked(rows, labels, name, metric):
     rows = check_array(rows, dtype=[np.float64, np.float32, *bits], input_name=name)
     if metric == "hamming" and not np.isin(rows, (0, 1)).all():
         raise ValueError(f"{name} has values other than 0 and 1, which Hamming distance needs.")
-    labels = check_array(labels, ensure_2d=False, dtype=None, input_name=f"{name}_labels")
+    labels = label_array(labels, f"{name}_labels", warn=False)
     if len(labels) != len(rows):
         raise ValueError(
             f"{name} has {len(rows)} rows and {name}_labels {len(labels)}: each row needs one "
             "label."
         )
-    return rows, column_or_1d(labels)
+    return rows, labels
 
 
 def _require_relevant(has_relevant):

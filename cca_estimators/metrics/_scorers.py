@@ -1,11 +1,14 @@
 """Scorers that plug the figures of cross-modal retrieval into scikit-learn."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 
+from cca_estimators._labels import label_array
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _measure
 
@@ -24,7 +27,8 @@ def cross_modal_map(estimator, X, y=None):
     ----------
     estimator : estimator, Pipeline or fitted search
         Its `transform` embeds both views. Its `metric` attribute ("cosine" by default, "hamming"
-        for codes) is how embeddings are compared.
+        for codes) is how embeddings are compared; of a pipeline, that of the last step that has
+        one.
     X : mapping of two arrays by view name, or array whose embedding is ``[first | second]``
         The two views.
     y : array-like of shape (n_samples,), default=None
@@ -34,6 +38,17 @@ def cross_modal_map(estimator, X, y=None):
     -------
     float
         In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If X or y are not as described.
+
+    Warns
+    -----
+    UndefinedMetricWarning
+        If all rows are of one class: each item is relevant to each query then, as in folds of rows
+        that are sorted by class, and the MAP is 1 whatever the embedding.
 
     Examples
     --------
@@ -75,6 +90,7 @@ def cross_modal_scores(estimator, X, y=None):
     ['map', 'map_audio_to_visual', 'map_visual_to_audio']
     """
     embeddings, metric = _embeddings(estimator, X)
+    y = _labels(y, len(next(iter(embeddings.values()))))
     k = min(_SCORES_K, len(next(iter(embeddings.values()))))
     figures = {
         "map": _ranking.average_precisions,
@@ -137,6 +153,7 @@ class _CrossModalScorer:
     def __call__(self, estimator, X, y=None):
         """Return the MAP."""
         embeddings, metric = _embeddings(estimator, X)
+        y = _labels(y, len(next(iter(embeddings.values()))))
         directions = _directions(embeddings) if self.direction == "mean" else [self.direction]
         figures = {"map": partial(_ranking.average_precisions, k=self.k)}
         maps = [
@@ -144,6 +161,22 @@ class _CrossModalScorer:
             for query, gallery in directions
         ]
         return float(np.mean(maps))
+
+
+def _labels(y, n_rows):
+    """Return the labels to score by, with a warning if they tell nothing apart."""
+    if y is None:
+        return np.arange(n_rows)
+    labels = label_array(y)
+    if (labels == labels[0]).all():
+        warnings.warn(
+            f"All {len(labels)} rows to score have the class {labels[:1].tolist()[0]!r}: the whole gallery is "
+            "relevant to every query, so any embedding has the MAP 1. Shuffle the folds: "
+            "cv=StratifiedKFold(5, shuffle=True).",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+    return labels
 
 
 def _directions(embeddings):
@@ -159,7 +192,6 @@ def _direction(figures, embeddings, query, gallery, y, metric, k=None):
             f"direction={(query, gallery)!r} names {sorted(unknown)}, but the views are "
             f"{list(embeddings)}; the halves of an array are 'first' and 'second'."
         )
-    y = np.arange(len(embeddings[query])) if y is None else y
     measured = _measure(figures, embeddings[query], embeddings[gallery], y, y, metric, k)
     return {name: float(np.mean(values)) for name, values in measured.items()}
 
@@ -188,8 +220,13 @@ def _halves(embedding):
 
 
 def _metric_of(estimator):
-    """Return the metric of the estimator that embeds: the best of a search, a pipeline's last."""
+    """Return the metric of what embeds: the best of a search, the last step that defines one."""
+    return _defined_metric(estimator) or "cosine"
+
+
+def _defined_metric(estimator):
     estimator = getattr(estimator, "best_estimator_", estimator)
-    if hasattr(estimator, "steps"):
-        return _metric_of(estimator.steps[-1][1])
-    return getattr(estimator, "metric", "cosine")
+    if not hasattr(estimator, "steps"):
+        return getattr(estimator, "metric", None)
+    metrics = (_defined_metric(step) for _, step in reversed(estimator.steps))
+    return next(filter(None, metrics), None)

@@ -124,6 +124,7 @@ class DeepEstimator(CrossModalEstimator):
         """
         fitted = hasattr(self, "net_")
         with _restored_on_error(self):
+            self._check_target(X, y)
             views = self._read_again(X) if fitted else self._read_first(X, self._min_samples)
             self._train(views, self._read_labels(y, views), 1)
         self._raise_divergence()

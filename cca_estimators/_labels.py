@@ -1,0 +1,77 @@
+"""Labels in any form: one for each row, of types that can be told apart and sorted."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from sklearn.utils import assert_all_finite, column_or_1d
+
+
+def label_array(y, name="y", *, warn=True):
+    """Return labels as an array with one for each row.
+
+    Parameters
+    ----------
+    y : array-like, shape (n,), or (n, 1) with a warning
+    name : str
+        What the caller calls them, for the error.
+    warn : bool, default=True
+        Whether to warn of a column.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If a row has several labels or none, or if there are labels that cannot be sorted.
+    """
+    shape = shape_of(y)
+    if len(shape) == 0:
+        raise ValueError(f"{name} is {y!r}: an array with one label for each row is needed.")
+    if shape[1:] not in ((), (1,)):
+        raise ValueError(
+            f"{name} has shape {shape}, that is several labels for a row: one for each row is "
+            "needed, shape (n,). Indicator matrices are not supported."
+        )
+    labels = column_or_1d(y, warn=warn)
+    if labels.dtype == object:
+        _check_objects(labels, name)
+    assert_all_finite(labels, input_name=name)
+    return labels
+
+
+def shape_of(y):
+    """Return the shape of labels in whatever form, ragged rows as their number and None."""
+    shape = getattr(y, "shape", None)
+    if shape is not None:
+        return tuple(shape)
+    try:
+        return np.shape(y)
+    except ValueError:  # rows of several lengths
+        return (len(y), None)
+
+
+def looks_like_a_view(y):
+    """Tell whether labels have the form of a second view: of more than one dimension."""
+    return isinstance(y, Mapping) or len(shape_of(y)) > 1
+
+
+def _check_objects(labels, name):
+    for row, label in enumerate(labels):
+        if label is None:
+            raise ValueError(f"{name} holds None in row {row}. Drop rows without a label.")
+        if np.iterable(label) and not isinstance(label, (str, bytes)):
+            raise ValueError(
+                f"{name} holds a {type(label).__name__} in row {row}, {label!r}: several labels "
+                "for a row are not supported, one for each row is needed."
+            )
+    one_of_each = {type(label): label for label in labels}
+    try:
+        sorted(one_of_each.values())
+    except TypeError as error:
+        types = sorted(kind.__name__ for kind in one_of_each)
+        raise ValueError(
+            f"{name} holds labels of types that cannot be sorted together: {', '.join(types)}. "
+            "Use one type of label, for example strings."
+        ) from error

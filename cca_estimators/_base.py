@@ -158,6 +158,9 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         if _reading.is_mapping(X):
             views = _reading.named_views(X)
             _check_n_rows(views, min_samples)
+            names = _reading.feature_names(X)
+            if names:
+                self.feature_names_in_ = names
             self.n_features_in_ = {name: self._width(rows) for name, rows in views.items()}
         else:
             X = self._validated(
@@ -172,6 +175,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         """Read X whose views and features must be those of the first time."""
         if _reading.is_mapping(X):
             views = _reading.named_views(X, known=self.view_names_in_)
+            _reading.check_feature_names(X, self._known_names(), type(self).__name__)
         elif isinstance(self.n_features_in_, dict):
             raise ValueError(
                 f"X is a {type(X).__name__}, but fit saw the views {self.view_names_in_} by name: "
@@ -185,6 +189,15 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         for name, rows in views.items():
             self._check_width(name, rows)
         return views
+
+    def _known_names(self):
+        """Return the names of the features by view, of views whose features have names."""
+        names = getattr(self, "feature_names_in_", {})
+        if isinstance(names, dict):
+            return names
+        first, second = self.view_names_in_
+        split = self._widths_[first]
+        return {first: names[:split], second: names[split:]}
 
     def _validated(self, X, **options):
         dtypes = [np.float64, np.float32]
@@ -275,8 +288,8 @@ class CrossModalEstimator(ViewsTransformer):
         codes = self._class_codes(y, n_rows(next(iter(views.values()))))
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y holds one class only, {self.classes_[:1].tolist()[0]!r}; {type(self).__name__} tells "
-                "classes apart and needs two or more."
+                f"y holds one class only, {self.classes_.tolist()[0]!r}; {type(self).__name__} "
+                "tells classes apart and needs two or more."
             )
         return codes
 

@@ -31,12 +31,17 @@ from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils._set_output import _get_output_config as get_output_config
 from sklearn.utils.parallel import _get_threadpool_controller as threadpool_controller
 
+# _get_feature_names: the names of the columns of a DataFrame of any library, where they are
+# strings; goes when it is public.
+from sklearn.utils.validation import _get_feature_names as column_names
+
 __all__ = [
     "ADAPTERS_MANAGER",
     "HasMethods",
     "Interval",
     "StrOptions",
     "check_matplotlib_support",
+    "column_names",
     "effective_n_threads",
     "fit_context",
     "get_output_config",

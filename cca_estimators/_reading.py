@@ -1,5 +1,6 @@
 """Reading X in either form: a mapping of two views, or one array with both views side by side."""
 
+import warnings
 from collections.abc import Mapping
 from math import prod
 
@@ -8,6 +9,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils import gen_batches
 
+from cca_estimators._compat import column_names
 from cca_estimators.views import check_name, n_rows
 
 ARRAY_NAMES = ("first", "second")
@@ -60,6 +62,67 @@ def check_aligned(views):
             f"The views do not align: their numbers of rows are {lengths}. "
             "Row i of every view must be the same sample."
         )
+
+
+def feature_names(X):
+    """Return the names of the features of each view of a mapping whose features have names."""
+    names = {view: _names_of(rows, view) for view, rows in X.items()}
+    return {view: own for view, own in names.items() if own is not None}
+
+
+def _names_of(rows, view):
+    try:
+        return column_names(rows)
+    except TypeError as error:
+        raise TypeError(f"View {view!r}: {error}") from error
+
+
+def check_feature_names(X, known, caller):
+    """Check the names of features against those known from fit, as scikit-learn does for one frame.
+
+    Parameters
+    ----------
+    X : mapping of array-like
+    known : dict of ndarray of str
+        Names of the features by view, of views that had them in fit.
+    caller : str
+
+    Raises
+    ------
+    ValueError
+        If features have other names than in fit, or come in another order.
+
+    Warns
+    -----
+    UserWarning
+        If features of a view have names only now, or had them only in fit.
+    """
+    given = feature_names(X)
+    for view in X:
+        if view in given and view in known:
+            _check_same_names(view, given[view].tolist(), known[view].tolist())
+        elif view in given:
+            _warn_names(f"View {view!r} has feature names, but {caller} was fitted without them.")
+        elif view in known:
+            _warn_names(f"View {view!r} has no feature names, but {caller} was fitted with them.")
+
+
+def _warn_names(message):
+    warnings.warn(message, UserWarning, stacklevel=5)
+
+
+def _check_same_names(view, given, known):
+    if given == known:
+        return
+    unseen = [name for name in given if name not in set(known)]
+    missing = [name for name in known if name not in set(given)]
+    what = f"unseen at fit time: {unseen[:5]}; " if unseen else ""
+    what += f"seen at fit time, yet now missing: {missing[:5]}; " if missing else ""
+    raise ValueError(
+        f"View {view!r}: the feature names should match those that were passed during fit, in the "
+        f"same order ({what or 'the order differs; '}the first at fit time: {known[:5]}). Take the "
+        f"columns by name."
+    )
 
 
 def side_by_side(X, view_split):

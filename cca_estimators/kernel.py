@@ -74,8 +74,8 @@ _ATTRIBUTES = """correlations_ : ndarray of shape (n_components_,)
         Names of the views; "first" and "second" if X was one array.
     n_features_in_ : int, or dict of int by view name
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of str
-        Names of the columns, if X was one DataFrame."""
+    feature_names_in_ : ndarray of str, or dict of them by view name
+        Names of the features, if X was one DataFrame or held some; `transform` checks them."""
 
 
 class KernelEmbedding(CrossModalEstimator):

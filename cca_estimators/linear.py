@@ -189,8 +189,8 @@ class CCA(LinearEmbedding):
         Names of the views; "first" and "second" if X was one array.
     n_features_in_ : int, or dict of int by view name
         Number of features seen in `fit`, steps and features of sequences multiplied.
-    feature_names_in_ : ndarray of str
-        Names of the columns, if X was one DataFrame.
+    feature_names_in_ : ndarray of str, or dict of them by view name
+        Names of the features, if X was one DataFrame or held some; `transform` checks them.
     scatter_ : object
         Moments gathered by `partial_fit`.
 
@@ -296,8 +296,8 @@ class CCCA(LinearEmbedding):
         Names of the views; "first" and "second" if X was one array.
     n_features_in_ : int, or dict of int by view name
         Number of features seen in `fit`, steps and features of sequences multiplied.
-    feature_names_in_ : ndarray of str
-        Names of the columns, if X was one DataFrame.
+    feature_names_in_ : ndarray of str, or dict of them by view name
+        Names of the features, if X was one DataFrame or held some; `transform` checks them.
     scatter_ : dict
         Moments of each class, by label, gathered by `partial_fit`. A matrix per class, since the
         weight of a class is known only when all its rows have been seen.

@@ -42,8 +42,8 @@ class PerView(ViewsTransformer):
         Names of the views.
     n_features_in_ : int, or dict of int by view name
         Number of features seen in `fit`, of a step where a view is a sequence.
-    feature_names_in_ : ndarray of str
-        Names of the columns, if X was one DataFrame.
+    feature_names_in_ : ndarray of str, or dict of them by view name
+        Names of the features, if X was one DataFrame or held some; `transform` checks them.
 
     Raises
     ------

@@ -267,6 +267,42 @@ def test_feature_names_and_pandas_output(estimator, data):
     assert embedded.index.equals(frame.index)
 
 
+def named_frames(X):
+    flat = {name: rows.reshape(len(rows), -1) for name, rows in X.items()}
+    return Views(
+        {
+            name: pd.DataFrame(rows, columns=[f"{name}{i}" for i in range(rows.shape[1])])
+            for name, rows in flat.items()
+        }
+    )
+
+
+@each
+def test_names_of_features_are_kept_and_checked(estimator, data):
+    """As scikit-learn checks those of one DataFrame: reordered or renamed columns are refused."""
+    X, y = data
+    frames = named_frames(X)
+    fitted = clone(estimator).fit(frames, y)
+    assert list(fitted.feature_names_in_) == ["audio", "visual"]
+    assert fitted.feature_names_in_["visual"].tolist() == frames["visual"].columns.tolist()
+    expected = transformed(fitted, frames)
+    assert_same(transformed(fitted, frames[::-1][::-1]), expected)
+    audio = frames["audio"]
+    with pytest.raises(ValueError, match=r"View 'audio': the feature names .* order differs"):
+        fitted.transform({"audio": audio[audio.columns[::-1]]})
+    renamed = audio.rename(columns={"audio3": "other"})
+    with pytest.raises(ValueError, match=r"unseen .*'other'.*missing: \['audio3'\]"):
+        fitted.transform({"audio": renamed})
+    flat = {name: rows.to_numpy() for name, rows in frames.items()}
+    with pytest.warns(UserWarning, match="'audio' has no feature names, but .* fitted with them"):
+        assert_same(transformed(fitted, {"audio": flat["audio"]}), {"audio": expected["audio"]})
+    mixed = clone(estimator).fit({"audio": flat["audio"], "visual": frames["visual"]}, y)
+    assert list(mixed.feature_names_in_) == ["visual"]
+    with pytest.warns(UserWarning, match="'audio' has feature names, but .* fitted without"):
+        mixed.transform({"audio": audio})
+    assert not hasattr(clone(estimator).fit(flat, y), "feature_names_in_")
+
+
 @each_embedding
 def test_labels_of_any_type(estimator, data):
     X, y = data

@@ -34,7 +34,10 @@ WRONG = [
     ([{1}, {1, 2}, {0}], "holds a set in row 0"),
     ([frozenset({1})] * 3, "holds a frozenset in row 0"),
     (["a", "b", None], r"holds None in row 2\. Drop rows"),
-    (np.array(["a", 1, "b"], dtype=object), r"holds labels of types that cannot be sorted together: int, str"),
+    (
+        np.array(["a", 1, "b"], dtype=object),
+        r"holds labels of types that cannot be sorted together: int, str",
+    ),
     ([[1], [1, 2], [0]], r"has shape \(3, None\).* one for each row"),
     (np.eye(3), r"has shape \(3, 3\).*Indicator matrices are not supported"),
     (["a", "b", ["c"]], "holds a list in row 2|shape"),

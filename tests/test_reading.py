@@ -7,7 +7,7 @@ import pytest
 import sklearn
 import torch
 
-from cca_estimators import Views, _reading
+from cca_estimators import CCA, Views, _reading
 
 
 @pytest.fixture
@@ -130,3 +130,17 @@ def test_one_array_is_two_views(view_split, widths):
     assert list(views) == ["first", "second"]
     assert tuple(rows.shape[1] for rows in views.values()) == widths
     np.testing.assert_array_equal(np.hstack(list(views.values())), X)
+
+
+def test_names_of_mixed_types_name_the_view():
+    frame = pd.DataFrame(np.ones((3, 2)), columns=["a", 1])
+    with pytest.raises(TypeError, match="View 'audio': Feature names are only supported"):
+        _reading.feature_names({"audio": frame})
+
+
+def test_names_of_one_frame_hold_for_views_by_name():
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((20, 5)), columns=list("abcde"))
+    fitted = CCA(1, view_split=2).fit(frame)
+    fitted.transform({"second": frame[["c", "d", "e"]]})
+    with pytest.raises(ValueError, match="View 'second'"):
+        fitted.transform({"second": frame[["d", "c", "e"]]})

@@ -170,9 +170,9 @@ def _labels(y, n_rows):
     labels = label_array(y)
     if (labels == labels[0]).all():
         warnings.warn(
-            f"All {len(labels)} rows to score have the class {labels[:1].tolist()[0]!r}: the whole gallery is "
-            "relevant to every query, so any embedding has the MAP 1. Shuffle the folds: "
-            "cv=StratifiedKFold(5, shuffle=True).",
+            f"All {len(labels)} rows to score have the class {labels.tolist()[0]!r}: the whole "
+            "gallery is relevant to every query, so any embedding has the MAP 1. Shuffle the "
+            "folds: cv=StratifiedKFold(5, shuffle=True).",
             UndefinedMetricWarning,
             stacklevel=3,
         )

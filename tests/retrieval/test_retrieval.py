@@ -37,9 +37,9 @@ from cca_estimators import (
     UGACH,
     CrossModalIndex,
     PerView,
-    _search,
 )
 from cca_estimators.datasets import make_views
+from cca_estimators.retrieval import _search
 
 
 class Given(TransformerMixin, BaseEstimator):

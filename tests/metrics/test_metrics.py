@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import normalize
 
-from cca_estimators import Views
+from cca_estimators import PerView, Views
 from cca_estimators.metrics import (
     _ranking,
     average_precision,
@@ -331,7 +331,7 @@ def test_average_precision_without_relevant_items_is_nan():
         ({"query_labels": [0, 1]}, "query has 1 rows and query_labels 2"),
         ({"gallery_labels": [0]}, "gallery has 2 rows and gallery_labels 1"),
         ({"gallery_labels": [0, np.nan]}, "gallery_labels contains NaN"),
-        ({"gallery_labels": [[0, 1], [1, 0]]}, "should be a 1d array"),
+        ({"gallery_labels": [[0, 1], [1, 0]]}, r"gallery_labels has shape \(2, 2\)"),
         ({"gallery_labels": [1, 2]}, "No query has a relevant item"),
         ({"k": 3}, "k=3 must be an int from 1 to the gallery's 2 items"),
         ({"k": 0}, "k=0 must be an int from 1"),
@@ -454,7 +454,7 @@ def test_all_scores_agree_with_the_single_figures(two_views):
 
 def test_scores_of_a_small_gallery_have_the_same_names(two_views):
     X, y = two_views
-    few = cross_modal_scores(Shrink(), X[:6], y[:6])
+    few = cross_modal_scores(Shrink(), X[::20], y[::20])
     assert few.keys() == cross_modal_scores(Shrink(), X, y).keys()
     assert few["recall_at_10"] == 1
 
@@ -514,6 +514,29 @@ def test_metric_is_that_of_the_last_step(two_views):
     ):
         assert cross_modal_map(estimator, bits, y) == expected
     assert cross_modal_map(make_pipeline(hamming, Shrink()), bits, y) != expected
+
+
+def test_metric_of_codes_is_kept_by_steps_that_have_none(two_views):
+    _, y = two_views
+    rng = np.random.default_rng(0)
+    bits = Views({name: rng.integers(2, size=(120, 4)) for name in "ab"})
+    hamming = Shrink(metric="hamming")
+    expected = cross_modal_map(hamming, bits, y)
+    for last in ("passthrough", PerView(), make_pipeline("passthrough")):
+        assert cross_modal_map(make_pipeline(hamming, last).fit(bits), bits, y) == expected
+
+
+def test_scorers_warn_where_all_of_the_gallery_is_relevant(two_views):
+    X, _ = two_views
+    for scorer in (cross_modal_map, cross_modal_scores):
+        with pytest.warns(
+            UndefinedMetricWarning, match="All 120 rows .* class 'dog'.*shuffle=True"
+        ):
+            scorer(Shrink(), X, ["dog"] * 120)
+    y = np.repeat([0, 1, 2], 40)  # sorted by class: folds of one class each
+    with pytest.warns(UndefinedMetricWarning, match="the MAP 1"):
+        scores = cross_val_score(Shrink(), X, y, scoring=cross_modal_map, cv=3)
+    np.testing.assert_array_equal(scores, 1)
 
 
 def test_scorer_pickles_compares_and_shows_its_parameters():

@@ -144,9 +144,7 @@ def blocks(views):
     less.
     """
     budget = min(_BLOCK_BYTES, get_config()["working_memory"] * 2**20)
-    row_bytes = sum(
-        prod(rows.shape[1:]) * _float_of(rows.dtype).itemsize for rows in views.values()
-    )
+    row_bytes = sum(prod(rows.shape[1:]) * float_of(rows.dtype).itemsize for rows in views.values())
     size = max(1, int(budget / row_bytes))
     for taken in gen_batches(next(iter(views.values())).shape[0], size):
         yield taken, [_flat_block(rows, taken, name) for name, rows in views.items()]
@@ -154,27 +152,27 @@ def blocks(views):
 
 def _flat_block(rows, taken, name):
     block = np.asarray(rows[taken])
-    block = block.reshape(len(block), -1).astype(_float_of(block.dtype), copy=False)
-    check_finite(block, name, taken.start)
+    block = block.reshape(len(block), -1).astype(float_of(block.dtype), copy=False)
+    check_finite(block, name, (taken.start, 0))
     return block
 
 
-def _float_of(dtype):
+def float_of(dtype):
     """Return the dtype that a block is read in: its own if BLAS has it, else float64."""
     return dtype if dtype in _FLOATS else np.dtype(np.float64)
 
 
-def check_finite(block, name, start=0):
-    """Raise ValueError if a block of rows, the first of which is row `start`, is not finite."""
+def check_finite(block, name, start=(0, 0)):
+    """Raise ValueError if a block, which starts at some row and feature, is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.ones(len(block), block.dtype) @ block).all():
             return
     found = np.argwhere(~np.isfinite(block))
     if len(found):
-        row, column = found[0]
+        value, (row, column) = block[tuple(found[0])], found[0] + start
         raise ValueError(
-            f"View {name!r} contains NaN or infinity (NaN, inf): {block[row, column]} in row "
-            f"{start + row}, feature {column}. Drop or impute such values first, for example by "
+            f"View {name!r} contains NaN or infinity (NaN, inf): {value} in row {row}, "
+            f"feature {column}. Drop or impute such values first, for example by "
             "PerView(SimpleImputer())."
         )
 

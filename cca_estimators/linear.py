@@ -7,6 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from cca_estimators import _reading
+from cca_estimators._algebra import wide
 from cca_estimators._algebra.moments import (
     ClassScatter,
     Cross,
@@ -14,11 +15,14 @@ from cca_estimators._algebra.moments import (
     PairedScatter,
     class_pair_weights,
     cluster_moments,
+    constant_error,
+    overflow_error,
     paired_moments,
 )
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._compat import Interval, StrOptions, fit_context
+from cca_estimators.views import n_rows
 
 __all__ = ["CCA", "CCCA"]
 
@@ -116,24 +120,21 @@ class LinearEmbedding(CrossModalEstimator):
         most = self._most_components(moments)
         solution = solve(moments, self.n_components, tuple(self.reg_.values()), most)
         self.weights_ = dict(zip(names, solution.weights, strict=True))
-        self.means_ = dict(zip(names, moments.means, strict=True))
+        self.means_ = dict(zip(names, solution.means, strict=True))
         self.correlations_ = solution.correlations
         self.n_components_ = len(solution.correlations)
+
+    def _rotated(self, views):
+        """Return the views, those of more features than rows as coordinates, and their spaces."""
+        return wide.rotated(views, {name: reg != 0 for name, reg in self._by_view("reg").items()})
 
     def _check_varies(self, moments):
         for name, covariance in zip(self.view_names_in_, (moments.xx, moments.yy), strict=True):
             variances = covariance.diagonal()
             if not np.isfinite(variances).all():
-                raise ValueError(
-                    f"View {name!r} has values so large that their squares overflow, such as those "
-                    f"of feature {np.isfinite(variances).argmin()}. Scale it first, for example "
-                    "by PerView(StandardScaler())."
-                )
+                raise overflow_error(name, np.isfinite(variances).argmin())
             if not variances.any():
-                raise ValueError(
-                    f"View {name!r} does not vary: there is nothing to correlate. Check how its "
-                    "features were made."
-                )
+                raise constant_error(name)
 
     def _transform_view(self, name, rows):
         weights = self.weights_[name] * (self.correlations_ if self.weighted else 1.0)
@@ -155,7 +156,9 @@ class CCA(LinearEmbedding):
         max tr(W' C_xy V)   subject to   W' (C_xx + r I) W = V' (C_yy + r I) V = I
 
     with the sample covariances `C`. The labels are not used. The covariances are gathered in row
-    blocks from memory or from a file, so the memory needed does not grow with the rows.
+    blocks from memory or from a file, so the memory needed does not grow with the rows. A view of
+    more features than rows is rotated into the space of its rows first, which changes no result
+    and needs memory for the rows only.
 
     Read more in the :ref:`User Guide <linear>`.
 
@@ -227,7 +230,21 @@ class CCA(LinearEmbedding):
         self.view_split = view_split
 
     def _moments(self, views, y):
-        return paired_moments(self._gathered(views, y, None))
+        views, spaces = self._rotated(views)
+        self._warn_of_ambiguity(spaces, n_rows(next(iter(views.values()))))
+        return wide.within(paired_moments(self._gathered(views, y, None)), spaces)
+
+    def _warn_of_ambiguity(self, spaces, n_samples):
+        for (name, reg), space in zip(self._by_view("reg").items(), spaces, strict=True):
+            if reg == 0 and space and space.rank == n_samples - 1:
+                warnings.warn(
+                    f"View {name!r} has {space.n_features} features for {n_samples} rows, so that "
+                    "without a ridge it matches any direction of the other view perfectly: "
+                    "correlations say nothing, and directions are not unique. Set reg='auto' or "
+                    "above 0.",
+                    UserWarning,
+                    stacklevel=5,
+                )
 
     def _gathered(self, views, y, scatter):
         new = PairedScatter()
@@ -352,6 +369,7 @@ class CCCA(LinearEmbedding):
         self.view_split = view_split
 
     def _moments(self, views, y):
+        views, spaces = self._rotated(views)
         counts = np.bincount(y)
         pair_weights = class_pair_weights(counts, counts, self.class_weight)
         sides, cross = [ClassScatter(pair_weights / counts) for _ in views], Cross()
@@ -361,7 +379,8 @@ class CCCA(LinearEmbedding):
             ]
             if self.pair_weight:
                 cross.update(*parts)
-        return cluster_moments(*sides, pair_weights, cross, self.pair_weight)
+        moments = cluster_moments(*sides, pair_weights, cross, self.pair_weight)
+        return wide.within(moments, spaces)
 
     def _gathered(self, views, y, scatter):
         codes = self._class_codes(y, next(iter(views.values())).shape[0])
@@ -409,8 +428,8 @@ def _ridges(reg, moments):
     """Return the ridge of each view, relative to its mean variance, of settings by view name."""
     covariances = (moments.xx, moments.yy)
     return {
-        name: float(shrinkage_ridge(covariance, n_rows)) if value == "auto" else value
-        for (name, value), covariance, n_rows in zip(
-            reg.items(), covariances, moments.n_rows, strict=True
+        name: float(shrinkage_ridge(covariance, *sizes)) if value == "auto" else value
+        for (name, value), covariance, *sizes in zip(
+            reg.items(), covariances, moments.n_rows, moments.n_features, strict=True
         )
     }

@@ -251,6 +251,7 @@ def test_many_features_and_few_rows():
         assert method.fit(X[train], y[train]).score(X[test], y[test]) > 0.8
 
 
+@pytest.mark.filterwarnings("ignore:View 'audio' has 30 features", "ignore:View 'visual' has 20")
 @pytest.mark.parametrize("reg", [0.0, 0.5, "auto"])
 def test_rows_bound_the_components(reg):
     rng = np.random.default_rng(0)

@@ -18,12 +18,16 @@ class Moments(NamedTuple):
     Attributes
     ----------
     means : tuple of ndarray, shapes (n_features_x,), (n_features_y,)
+        Pair-weighted for clusters.
     xx, yy, xy : ndarray
         Covariances within the views and between them.
     n_rows : tuple of float
         Effective number of rows of each view, ``(sum w)^2 / sum w^2`` of the row weights.
     eps : float
         Relative spacing of the floating point numbers that the views were stored in.
+    spaces : tuple of RowSpace or None, default=(None, None)
+        Of a view with more features than rows, the space that the rows span: its covariances are
+        then means and covariances are those of coordinates in it.
     """
 
     means: tuple
@@ -32,6 +36,13 @@ class Moments(NamedTuple):
     xy: np.ndarray
     n_rows: tuple
     eps: float
+    spaces: tuple = (None, None)
+
+    @property
+    def n_features(self):
+        """Number of features of each view."""
+        pairs = zip(self.means, self.spaces, strict=True)
+        return tuple(space.n_features if space else len(mean) for mean, space in pairs)
 
 
 class Block(NamedTuple):
@@ -195,6 +206,22 @@ class MergedClasses(NamedTuple):
         for scatter, weight in zip(scatters, row_weights, strict=True):
             merged.merge(scatter, weight)
         return cls(merged, np.array([scatter.mean for scatter in scatters]))
+
+
+def overflow_error(name, feature):
+    """Return the error for a view whose squares overflow."""
+    return ValueError(
+        f"View {name!r} has values so large that their squares overflow, such as those of feature "
+        f"{feature}. Scale it first, for example by PerView(StandardScaler())."
+    )
+
+
+def constant_error(name):
+    """Return the error for a view that does not vary."""
+    return ValueError(
+        f"View {name!r} does not vary: there is nothing to correlate. Check how its features were "
+        "made."
+    )
 
 
 def paired_moments(scatter):

@@ -8,6 +8,8 @@ from scipy import linalg
 
 _MAX_SHRINKAGE = 0.99
 _WELL_CONDITIONED = 1e-8
+_FEW = 8  # of which share of the pairs it is faster to look for alone
+_LEAST = 1e-5  # of a value relative to the first
 
 
 class Solution(NamedTuple):
@@ -18,13 +20,15 @@ class Solution(NamedTuple):
     weights : tuple of ndarray, shapes (n_features_x, n_components), (n_features_y, n_components)
     correlations : ndarray, shape (n_components,)
         In descending order.
+    means : tuple of ndarray, shapes (n_features_x,), (n_features_y,)
     """
 
     weights: tuple
     correlations: np.ndarray
+    means: tuple
 
 
-def shrinkage_ridge(covariance, n_rows):
+def shrinkage_ridge(covariance, n_rows, n_features=None):
     """Return the ridge that the oracle approximating shrinkage adds, relative to the mean variance.
 
     The shrinkage `s` of Chen, Wiesel, Eldar and Hero (IEEE Transactions on Signal Processing
@@ -37,13 +41,16 @@ def shrinkage_ridge(covariance, n_rows):
     covariance : ndarray, shape (n_features, n_features)
     n_rows : float
         Number of rows, effective if they are weighted, that the covariance stems from.
+    n_features : int, default=None
+        Number of features where it is not the size of the covariance, which then holds all of
+        their variance.
 
     Returns
     -------
     float
         Ridge relative to the mean variance, in [0, 99].
     """
-    n_features = len(covariance)
+    n_features = n_features or len(covariance)
     squares = np.vdot(covariance, covariance) / n_features**2
     squared_mean = (np.trace(covariance) / n_features) ** 2
     denominator = (n_rows + 1) * (squares - squared_mean / n_features)
@@ -78,17 +85,43 @@ def solve(moments, n_components=None, ridges=(0.0, 0.0), most=None):
         If there are fewer than `n_components` pairs.
     """
     x, y = (
-        Whitener(covariance, mean, ridge, moments.eps)
-        for covariance, mean, ridge in zip(
-            (moments.xx, moments.yy), moments.means, ridges, strict=True
+        Whitener(covariance, mean, ridge, moments.eps, n_features)
+        for covariance, mean, ridge, n_features in zip(
+            (moments.xx, moments.yy), moments.means, ridges, moments.n_features, strict=True
         )
     )
     cross = y.whiten(x.whiten(moments.xy).T).T
     n_components = bounded(n_components, min(*cross.shape, most or np.inf))
-    left, correlations, right = linalg.svd(cross, full_matrices=False, check_finite=False)
-    weights_x = x.directions(left[:, :n_components])
-    weights_y = y.directions(right[:n_components].T)
-    return Solution(with_fixed_signs(weights_x, weights_y), correlations[:n_components])
+    left, correlations, right = leading_pairs(cross, n_components)
+    weights = x.directions(left), y.directions(right)
+    weights, means = zip(*map(_in_features, weights, moments.means, moments.spaces), strict=True)
+    return Solution(with_fixed_signs(*weights), correlations, means)
+
+
+def leading_pairs(matrix, n_pairs):
+    """Return the leading singular vectors and values: left, values, right, each in columns.
+
+    Few pairs of a large matrix are found in the span of eigenvectors of ``M' M``, whose error the
+    projection squares; where values are so small that squaring loses them, by a decomposition of
+    the whole.
+    """
+    if n_pairs < min(matrix.shape) / _FEW:
+        if matrix.shape[0] < matrix.shape[1]:
+            right, values, left = leading_pairs(matrix.T, n_pairs)
+            return left, values, right
+        last = matrix.shape[1] - 1
+        span = linalg.eigh(
+            matrix.T @ matrix, subset_by_index=(last - 2 * n_pairs, last), check_finite=False
+        )[1]
+        left, values, right = linalg.svd(matrix @ span, full_matrices=False, check_finite=False)
+        if values[n_pairs - 1] > _LEAST * values[0]:
+            return left[:, :n_pairs], values[:n_pairs], span @ right[:n_pairs].T
+    left, values, right = linalg.svd(matrix, full_matrices=False, check_finite=False)
+    return left[:, :n_pairs], values[:n_pairs], right[:n_pairs].T
+
+
+def _in_features(weights, mean, space):
+    return (weights, mean) if space is None else space.in_features(weights, mean)
 
 
 def with_fixed_signs(weights_x, weights_y):
@@ -114,12 +147,14 @@ class Whitener:
         Ridge relative to the mean variance.
     eps : float
         Relative spacing of the floating point numbers of the data.
+    n_features : int
+        Number of features that the variance is of, which may be more than those of coordinates.
     """
 
-    def __init__(self, covariance, mean, ridge, eps):
+    def __init__(self, covariance, mean, ridge, eps, n_features):
         variances = covariance.diagonal()
-        absolute = ridge * variances.mean()
-        self._n_features = len(covariance)
+        absolute = ridge * variances.sum() / n_features
+        self._n_columns = len(covariance)
         self._varies = np.flatnonzero(variances > (10 * eps * mean) ** 2)
         self._scales = np.sqrt(variances[self._varies] + absolute)[:, None]
         correlation = _submatrix(covariance, self._varies)
@@ -144,7 +179,7 @@ class Whitener:
             directions = linalg.solve_triangular(
                 self._factor, matrix, trans="T", lower=True, check_finite=False
             )
-        full = np.zeros((self._n_features, matrix.shape[1]))
+        full = np.zeros((self._n_columns, matrix.shape[1]))
         full[self._varies] = directions / self._scales
         return full
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import linalg
 from sklearn.covariance import OAS
 
 from cca_estimators._algebra.moments import PairedScatter, paired_moments
-from cca_estimators._algebra.solver import shrinkage_ridge, solve
+from cca_estimators._algebra.solver import leading_pairs, shrinkage_ridge, solve
 
 
 def moments_of(x, y):
@@ -83,7 +84,7 @@ def test_columns_dependent_up_to_rounding_do_no_harm(seed):
 @pytest.mark.parametrize("ridges", [(0.0, 0.0), (0.3, 1.5)])
 def test_variates_are_orthonormal_and_correlate_as_told(data, ridges):
     moments = moments_of(*data)
-    (w, v), correlations = solve(moments, ridges=ridges)
+    (w, v), correlations, _ = solve(moments, ridges=ridges)
     xx, yy = (
         covariance + ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
         for covariance, ridge in zip((moments.xx, moments.yy), ridges, strict=True)
@@ -109,8 +110,8 @@ def test_more_features_than_rows_with_a_ridge():
 
 def test_signs_are_fixed(data):
     x, y = data
-    (w, _), _ = solve(moments_of(x, y), 3)
-    (mirrored, _), _ = solve(moments_of(-x, y), 3)
+    (w, _), *_ = solve(moments_of(x, y), 3)
+    (mirrored, _), *_ = solve(moments_of(-x, y), 3)
     assert np.all(w[np.abs(w).argmax(axis=0), range(3)] > 0)
     assert np.all(mirrored[np.abs(mirrored).argmax(axis=0), range(3)] > 0)
     np.testing.assert_allclose(np.abs(mirrored), np.abs(w), atol=1e-12)
@@ -134,3 +135,17 @@ def test_shrinkage_is_that_of_scikit_learn(n_rows, n_features):
 
 def test_shrinkage_of_a_single_feature_is_bounded():
     assert shrinkage_ridge(np.array([[2.0]]), 10) == pytest.approx(99)
+
+
+@pytest.mark.parametrize("shape", [(300, 90), (90, 300)])
+@pytest.mark.parametrize("decay", [1.0, 0.99, 0.5, 0.1])
+def test_leading_pairs_are_those_of_the_whole_decomposition(shape, decay):
+    rng = np.random.default_rng(0)
+    left, right = (linalg.qr(rng.standard_normal((size, 90)), mode="economic")[0] for size in shape)
+    values = decay ** np.arange(90)
+    matrix = (left * values) @ right.T
+    u, found, v = leading_pairs(matrix, 10)
+    np.testing.assert_allclose(found, values[:10], atol=1e-14)
+    np.testing.assert_allclose(u.T @ u, np.eye(10), atol=1e-12)
+    np.testing.assert_allclose(v.T @ v, np.eye(10), atol=1e-12)
+    np.testing.assert_allclose(matrix @ v, u * found, atol=1e-12)

@@ -1,0 +1,178 @@
+"""Views of more features than rows, rotated into the space that their rows span.
+
+Nothing that the rows do not span has any covariance, so the solver may work on coordinates of the
+rows within that space: as many as there are rows, however many features there are. They follow from
+the inner products of the rows alone, and each direction found is a combination of the rows.
+"""
+
+from math import prod
+
+import numpy as np
+from scipy import linalg
+from sklearn.utils import gen_batches
+
+from cca_estimators import _reading
+from cca_estimators._algebra.moments import constant_error, overflow_error
+
+_BLOCK_BYTES = 2**25
+
+
+def rotated(views, unscaled):
+    """Return the views with wide ones replaced by coordinates, and the `RowSpace` of those.
+
+    Parameters
+    ----------
+    views : dict of array by name
+    unscaled : dict of bool by name
+        Whether the lengths along the features of a view count, which they do under a ridge.
+
+    Returns
+    -------
+    views : dict of array by name
+    spaces : tuple of RowSpace or None
+        One per view; None where it is not wide.
+    """
+    spaces = tuple(
+        RowSpace(rows, name, scaled=not unscaled[name]) if _is_wide(rows) else None
+        for name, rows in views.items()
+    )
+    pairs = zip(views.items(), spaces, strict=True)
+    return {name: space.coordinates if space else rows for (name, rows), space in pairs}, spaces
+
+
+def within(moments, spaces):
+    """Return moments of what `rotated` returned, told the spaces that they are in."""
+    eps = max([moments.eps, *(space.eps for space in spaces if space)])
+    return moments._replace(spaces=spaces, eps=eps)
+
+
+def _is_wide(rows):
+    return prod(rows.shape[1:]) > rows.shape[0]
+
+
+class RowSpace:
+    """The space that the centred rows of a view span, and coordinates of the rows in it.
+
+    With centred rows `Z` and a triangular factor of their inner products, ``Z Z' = L L'``, the rows
+    of `L` are coordinates in the orthonormal basis ``Q`` with ``Z = L Q'``. The pivoted Cholesky
+    factorisation takes as many rows as are independent, and `Q` follows from these alone.
+
+    Parameters
+    ----------
+    rows : array-like, shape (n, ...)
+        What is beyond the first axis is flattened.
+    name : str
+        Name of the view, for errors.
+    scaled : bool, default=False
+        Scale the features to unit variance first, so that their units do not matter.
+
+    Attributes
+    ----------
+    coordinates : ndarray, shape (n, rank)
+    mean : ndarray, shape (n_features,)
+    n_features : int
+    eps : float
+        Relative spacing of the floating point numbers that the view is computed in.
+    """
+
+    def __init__(self, rows, name, scaled=False):
+        self._rows, self._name = np.asarray(rows[:]).reshape(len(rows), -1), name
+        self.n_features = self._rows.shape[1]
+        self.eps = np.finfo(self._floats(slice(0, 1)).dtype).eps
+        self.mean = np.concatenate([self._mean(taken) for taken in self._slices()])
+        self._divisors = self._deviations(scaled) if scaled else None
+        gram = self._gram()
+        centred = _double_centred(gram)
+        if not scaled and gram.trace() > 2 * centred.trace():
+            self._divisors = self._deviations(scaled)  # the squared means would cancel: take off
+            centred = self._gram()
+        self._factorise(centred)
+
+    @property
+    def rank(self):
+        """Number of independent centred rows."""
+        return self.coordinates.shape[1]
+
+    def in_features(self, weights, mean):
+        """Return weights of shape (rank, n) and a mean, in coordinates, among the features."""
+        directions = self._directions(np.column_stack([weights, mean]))
+        divisors = 1.0 if self._divisors is None else self._divisors
+        scales = np.where(np.isfinite(divisors), divisors, 0.0)
+        return directions[:, :-1], self.mean + scales**2 * directions[:, -1]
+
+    def _directions(self, weights):
+        """Return ``Q w``, divided by what the features were divided by."""
+        combined = np.zeros((len(self._rows), weights.shape[1]))
+        combined[self._pivots] = linalg.solve_triangular(
+            self._triangle, weights, trans="T", lower=True, check_finite=False
+        )
+        total = combined.sum(axis=0)
+        directions = np.empty((self.n_features, weights.shape[1]))
+        for taken in self._slices():
+            block, offset = self._prepared(taken)
+            directions[taken] = block.T @ combined.astype(block.dtype)
+            if offset is not None:
+                directions[taken] -= np.outer(offset, total)
+        return directions if self._divisors is None else directions / self._divisors[:, None]
+
+    def _factorise(self, gram):
+        if not gram.any():
+            raise constant_error(self._name)
+        rounding = 10 * len(gram) * self.eps * gram.diagonal().max()
+        factor, pivots, rank, _ = linalg.lapack.dpstrf(gram.T, lower=1, tol=rounding)
+        self._pivots = pivots[:rank] - 1
+        self._triangle = factor[:rank, :rank]
+        self.coordinates = np.empty((len(gram), rank))
+        self.coordinates[pivots - 1] = np.tril(factor)[:, :rank]
+
+    def _gram(self):
+        gram = np.zeros((len(self._rows),) * 2)
+        for taken in self._slices():
+            block, _ = self._prepared(taken)
+            gram += block @ block.T
+            if not np.isfinite(gram.trace()):
+                squares = (block * block).sum(axis=0)
+                raise overflow_error(self._name, taken.start + np.isfinite(squares).argmin())
+        return gram
+
+    def _slices(self):
+        """Yield slices of features, of which all rows are computed at once."""
+        width = max(1, _BLOCK_BYTES // (8 * len(self._rows)))
+        yield from gen_batches(self.n_features, width)
+
+    def _floats(self, taken):
+        block = self._rows[:, taken]
+        return block.astype(_reading.float_of(block.dtype), copy=False)
+
+    def _mean(self, taken):
+        block = self._floats(taken)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = (np.ones(len(block), block.dtype) @ block).astype(np.float64) / len(block)
+        if not np.isfinite(mean).all():
+            _reading.check_finite(block, self._name, start=(0, taken.start))
+        return mean
+
+    def _deviations(self, scaled):
+        """Return what to divide each feature by: infinity if it varies by rounding only."""
+        centred = (_centred(self._floats(taken), self.mean[taken]) for taken in self._slices())
+        deviations = np.concatenate([np.sqrt((block * block).mean(axis=0)) for block in centred])
+        varies = deviations > 10 * self.eps * np.abs(self.mean)
+        return np.where(varies, deviations if scaled else 1.0, np.inf)
+
+    def _prepared(self, taken):
+        """Return floats, and what is to be taken off them yet, or None."""
+        block, mean = self._floats(taken), self.mean[taken]
+        if self._divisors is None:
+            return block, mean
+        return _centred(block, mean) / self._divisors[taken].astype(block.dtype), None
+
+
+def _centred(block, mean):
+    block = block - mean.astype(block.dtype)
+    block -= block.mean(axis=0)  # what rounding has left
+    return block
+
+
+def _double_centred(gram):
+    means = gram.mean(axis=0)
+    return gram - means - means[:, None] + means.mean()

@@ -16,6 +16,7 @@ from cca_estimators.metrics import (
     make_cross_modal_scorer,
     mean_average_precision,
 )
+from cca_estimators.persistence import load, save
 from cca_estimators.preprocessing import PerView
 from cca_estimators.retrieval import CrossModalIndex
 from cca_estimators.views import Views
@@ -49,8 +50,10 @@ __all__ = [
     "__version__",
     "cross_modal_map",
     "cross_modal_scores",
+    "load",
     "make_cross_modal_scorer",
     "mean_average_precision",
+    "save",
 ]
 
 

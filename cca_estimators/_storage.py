@@ -12,8 +12,9 @@ import os
 import secrets
 import shutil
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
@@ -21,6 +22,18 @@ from zipfile import ZIP_STORED, ZipFile
 from numpy.lib import format as npy
 
 VERSION = 1
+_SPLITTERS = (
+    "GroupKFold",
+    "GroupShuffleSplit",
+    "KFold",
+    "LeaveOneGroupOut",
+    "RepeatedKFold",
+    "RepeatedStratifiedKFold",
+    "ShuffleSplit",
+    "StratifiedGroupKFold",
+    "StratifiedKFold",
+    "StratifiedShuffleSplit",
+)
 TRUSTED = (
     "cca_estimators._algebra.kernels.Kernel",
     "cca_estimators._algebra.kernels.NystroemMap",
@@ -31,8 +44,13 @@ TRUSTED = (
     "cca_estimators.kernel.KCCA",
     "cca_estimators.linear.CCA",
     "cca_estimators.linear.CCCA",
+    "cca_estimators.metrics._scorers._CrossModalScorer",
+    "cca_estimators.metrics._scorers.cross_modal_map",
+    "cca_estimators.metrics._scorers.cross_modal_scores",
     "cca_estimators.preprocessing.PerView",
     "numpy.dtype",
+    "sklearn.metrics._scorer._PassthroughScorer",
+    *(f"sklearn.model_selection._split.{name}" for name in _SPLITTERS),
 )
 _HEADER, _ESTIMATOR = "header.json", "estimator.skops"
 _SCHEMA = "schema.json"  # what skops calls its list of types
@@ -107,10 +125,10 @@ def save(path, header, arrays, estimator):
         What JSON can hold.
     arrays : dict of ndarray
     estimator : estimator
-        Fitted; of a search, its best one is stored.
+        Fitted.
     """
     skops = _skops()
-    stored = skops.dumps(_portable(getattr(estimator, "best_estimator_", estimator)))
+    stored = skops.dumps(_portable(estimator))
     _warn_untrusted(_untrusted(stored))
     with replacing(path) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:
         archive.writestr(_HEADER, json.dumps({"version": VERSION, **header}))
@@ -158,6 +176,16 @@ def load(path, trusted=()):
         return header, arrays, _restored(_skops().loads(stored, [*TRUSTED, *trusted]))
 
 
+def versions():
+    """Return the versions of the packages that a file was written with."""
+    packages = ("cca_estimators", "scikit-learn", "numpy", "scipy", "skops", "torch", "skorch")
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def _skops():
     try:
         import skops.io
@@ -177,7 +205,7 @@ def _naming(path):
         raise
     except Exception as error:
         raise ValueError(
-            f"{path} is damaged or was not written by CrossModalIndex.save "
+            f"{path} is damaged or was not written by cca_estimators "
             f"({type(error).__name__}: {error})."
         ) from error
 
@@ -234,41 +262,58 @@ def _warn_untrusted(untrusted):
         )
 
 
-def _portable(estimator):
-    """Return the estimator with deep ones, here or in pipelines, as dicts."""
-    if hasattr(estimator, "steps"):
-        return _with_steps(estimator, _portable)
-    kernels = getattr(estimator, "kernels_", {}).values()
+def _portable(value):
+    """Return a value with the deep estimators in it, at any depth, as dicts."""
+    if not _is_estimator(value):
+        return _with_parts(value, _portable)
+    kernels = getattr(value, "kernels_", {}).values()
     if any(callable(kernel.kernel) for kernel in kernels):
         raise ValueError(
-            f"The kernel of {type(estimator).__name__} is a function, which is no data. Name a "
+            f"The kernel of {type(value).__name__} is a function, which is no data. Name a "
             "kernel, or keep the estimator by joblib.dump, which is to be loaded from trusted "
             "files only."
         )
-    if not hasattr(estimator, "_to_data"):
-        return estimator
-    name = type(estimator).__name__
-    if type(estimator) is not getattr(import_module(_DEEP), name, None):
+    if not hasattr(value, "_to_data"):
+        return _with_parts(value, _portable)
+    name = type(value).__name__
+    if type(value) is not getattr(import_module(_DEEP), name, None):
         raise ValueError(
             f"{name} is a class of its own, and only the deep estimators of cca_estimators can be "
             "made again from numbers."
         )
-    return {"deep": name, **estimator._to_data()}
+    return {"deep": name, **_with_parts(value._to_data(), _portable)}
 
 
-def _restored(stored):
+def _restored(value):
     """Return what `_portable` was given."""
-    if hasattr(stored, "steps"):
-        return _with_steps(stored, _restored)
-    if not isinstance(stored, dict):
-        return stored
+    value = _with_parts(value, _restored)
+    if type(value) is not dict or not isinstance(value.get("deep"), str):
+        return value
     deep = import_module(_DEEP)
-    if stored["deep"] not in deep.METHODS:
-        raise ValueError(f"it names an estimator {stored['deep']!r}, which is not known")
-    return getattr(deep, stored["deep"])._from_data(stored)
+    if value["deep"] not in deep.METHODS:
+        raise ValueError(f"it names an estimator {value['deep']!r}, which is not known")
+    return getattr(deep, value["deep"])._from_data(value)
 
 
-def _with_steps(pipeline, function):
-    pipeline = copy.copy(pipeline)
-    pipeline.steps = [(name, function(step)) for name, step in pipeline.steps]
-    return pipeline
+def _is_estimator(value):
+    return hasattr(value, "get_params") and not isinstance(value, type)
+
+
+def _with_parts(value, function):
+    """Return a value with what a function makes of its parts; the value itself if it is them."""
+    if type(value) in (list, tuple):
+        parts = [function(part) for part in value]
+        changed = any(new is not old for new, old in zip(parts, value, strict=True))
+        return type(value)(parts) if changed else value
+    of_scikit_learn = type(value).__module__.startswith("sklearn.") and hasattr(value, "__dict__")
+    if not (type(value) is dict or _is_estimator(value) or of_scikit_learn):
+        return value
+    before = value if isinstance(value, dict) else vars(value)
+    after = {name: function(part) for name, part in before.items()}
+    if all(after[name] is part for name, part in before.items()):
+        return value
+    if isinstance(value, dict):
+        return after
+    copied = copy.copy(value)
+    vars(copied).update(after)
+    return copied

@@ -55,8 +55,11 @@ class Kernel:
         return self.kernel == "precomputed"
 
     def kept(self, rows):
-        """Return the training rows, if new rows are to be compared with them, or None."""
-        return None if self.is_precomputed else rows
+        """Return the training rows, if new rows are to be compared with them, or None.
+
+        A copy: a product of an array with itself is rounded differently than one of equal arrays.
+        """
+        return None if self.is_precomputed else rows.copy()
 
     def __call__(self, x, y):
         """Return the kernel matrix in a new array, shape (len(x), len(y))."""

@@ -252,7 +252,9 @@ class CrossModalIndex(BaseEstimator):
             "n_components": self.n_components_,
         }
         arrays = {"rows": self._backend.gallery} | ({} if self.ids_ is None else {"ids": self.ids_})
-        _storage.save(path, header, arrays, self.estimator_)
+        _storage.save(
+            path, header, arrays, getattr(self.estimator_, "best_estimator_", self.estimator_)
+        )
 
     @classmethod
     def load(cls, path, *, trusted=()):

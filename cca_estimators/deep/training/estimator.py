@@ -332,16 +332,17 @@ class DeepEstimator(CrossModalEstimator):
 
     def _to_data(self):
         """Return what `_from_data` makes the estimator of: values, arrays and linear estimators."""
-        check_is_fitted(self)
         if self.towers is not None:
             raise ValueError(
                 f"{type(self).__name__} has towers of its own, which cannot be made again from "
                 "numbers. Keep it by joblib.dump, which is to be loaded from trusted files only."
             )
-        params = self.get_params(deep=False)
+        params = {**self.get_params(deep=False), "callbacks": None}
+        if not hasattr(self, "net_"):
+            return {"params": params}
         weights = self.net_.module_.state_dict()
         return {
-            "params": {**params, "callbacks": None},
+            "params": params,
             "fitted": {
                 name: value
                 for name, value in vars(self).items()
@@ -356,6 +357,8 @@ class DeepEstimator(CrossModalEstimator):
         """Return the estimator made anew; should it be trained on, its optimiser starts afresh."""
         estimator = cls(**data["params"])
         estimator._validate_params()
+        if "weights" not in data:
+            return estimator
         vars(estimator).update(data["fitted"])
         inputs = {
             name: np.broadcast_to(np.float32(0), (1, *shape))

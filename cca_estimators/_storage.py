@@ -40,6 +40,7 @@ TRUSTED = (
     "cca_estimators._algebra.moments.Cross",
     "cca_estimators._algebra.moments.PairedScatter",
     "cca_estimators._algebra.moments.Scatter",
+    "cca_estimators._algebra.wide.HeldRows",
     "cca_estimators.kernel.CKCCA",
     "cca_estimators.kernel.KCCA",
     "cca_estimators.linear.CCA",

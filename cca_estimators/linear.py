@@ -1,7 +1,6 @@
 """Linear joint embeddings: canonical correlation analysis of pairs and of classes."""
 
 import warnings
-from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
@@ -20,8 +19,8 @@ from cca_estimators._algebra.moments import (
     paired_moments,
 )
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
-from cca_estimators._base import CrossModalEstimator, _restored_on_error
-from cca_estimators._compat import Interval, StrOptions, fit_context
+from cca_estimators._compat import Interval, StrOptions
+from cca_estimators._incremental import IncrementalEstimator, sorted_labels
 from cca_estimators.views import n_rows
 
 __all__ = ["CCA", "CCCA"]
@@ -29,14 +28,14 @@ __all__ = ["CCA", "CCCA"]
 _DEFAULT_COMPONENTS = 10
 
 
-class LinearEmbedding(CrossModalEstimator):
+class LinearEmbedding(IncrementalEstimator):
     """Projection of each view by the solution of a CCA of some second moments.
 
     Subclasses write `_moments`, `_gathered` and `_gathered_moments`.
     """
 
     _parameter_constraints = {
-        **CrossModalEstimator._parameter_constraints,
+        **IncrementalEstimator._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "reg": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"}), dict],
         "weighted": ["boolean"],
@@ -44,71 +43,6 @@ class LinearEmbedding(CrossModalEstimator):
 
     def _fit(self, views, y):
         self._solve(self._moments(views, y))
-
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
-        """Add rows to those seen so far: the result is that of a single fit on all of them.
-
-        The sizes and the order of the blocks do not matter, but for rounding: below 1e-8 in
-        float64, and the last digits of float32 where rows come in it.
-
-        The moments that this needs are kept in the estimator, which `fit` does not do: begin with
-        `partial_fit`. Until two rows (and two classes, where labels are used) have been seen, the
-        estimator is not fitted.
-
-        Parameters
-        ----------
-        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
-            As in `fit`; one row is enough.
-        y : array-like of shape (n_samples,), default=None
-            As in `fit`; classes may turn up in any order.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-
-        Raises
-        ------
-        ValueError
-            If X or y are not as described. The estimator then stays as it was.
-
-        Warns
-        -----
-        UserWarning
-            If the estimator was fitted by `fit`, which is then forgotten; if the rows so far
-            determine fewer than `n_components` directions.
-        """
-        first = not hasattr(self, "scatter_")
-        if first and hasattr(self, "weights_"):
-            warnings.warn(
-                f"This {type(self).__name__} was fitted by fit, which keeps no moments to add to: "
-                "partial_fit begins anew. To add rows, begin with partial_fit.",
-                UserWarning,
-                stacklevel=2,
-            )
-        with _restored_on_error(self):
-            if first:
-                self._forget()
-            self._check_target(X, y)
-            views = self._read_first(X) if first else self._read_again(X)
-            self.scatter_ = self._gathered(views, y, None if first else self.scatter_)
-            moments = self._gathered_moments()
-            if moments is not None:
-                self._solve(moments)
-        return self
-
-    @abstractmethod
-    def _moments(self, views, y):
-        """Return the moments of the views, and of the labels as integers from 0."""
-
-    @abstractmethod
-    def _gathered(self, views, y, scatter):
-        """Return a new scatter which adds the views to an older one, which may be None."""
-
-    @abstractmethod
-    def _gathered_moments(self):
-        """Return the moments of `scatter_`, or None if it does not hold enough rows."""
 
     def _most_components(self, moments):
         """Return a bound on the number of components beside the ranks of the views, or None."""
@@ -195,7 +129,7 @@ class CCA(LinearEmbedding):
     feature_names_in_ : ndarray of str, or dict of them by view name
         Names of the features, if X was one DataFrame or held some; `transform` checks them.
     scatter_ : object
-        Moments gathered by `partial_fit`.
+        Rows or moments gathered by `partial_fit`.
 
     See Also
     --------
@@ -250,9 +184,13 @@ class CCA(LinearEmbedding):
         new = PairedScatter()
         for _, blocks in _reading.blocks(views):
             new.update(*blocks)
-        if scatter is not None:
-            new.merge(scatter)
-        return new
+        return new if scatter is None else self._merged_scatters(new, scatter)
+
+    def _merged_scatters(self, scatter, other):
+        merged = PairedScatter()
+        merged.merge(scatter)
+        merged.merge(other)
+        return merged
 
     def _most_components(self, moments):
         rank = round(moments.n_rows[0]) - 1
@@ -315,9 +253,9 @@ class CCCA(LinearEmbedding):
         Number of features seen in `fit`, steps and features of sequences multiplied.
     feature_names_in_ : ndarray of str, or dict of them by view name
         Names of the features, if X was one DataFrame or held some; `transform` checks them.
-    scatter_ : dict
-        Moments of each class, by label, gathered by `partial_fit`. A matrix per class, since the
-        weight of a class is known only when all its rows have been seen.
+    scatter_ : object
+        Rows gathered by `partial_fit`, or the moments of each class by label: a matrix per class,
+        since the weight of a class is known only when all its rows have been seen.
 
     See Also
     --------
@@ -389,10 +327,15 @@ class CCCA(LinearEmbedding):
         for taken, blocks in _reading.blocks(views):
             for code in np.unique(codes[taken]):
                 new[labels[code]].update(*(block[codes[taken] == code] for block in blocks))
-        for label, older in (scatter or {}).items():
-            new.setdefault(label, PairedScatter()).merge(older)
-        self.classes_ = _sorted_labels(new)
-        return new
+        return self._merged_scatters(new, scatter or {})
+
+    def _merged_scatters(self, scatter, other):
+        merged = {}
+        for part in (scatter, other):
+            for label, older in part.items():
+                merged.setdefault(label, PairedScatter()).merge(older)
+        self.classes_ = sorted_labels(merged)
+        return merged
 
     def _gathered_moments(self):
         if len(self.classes_) < 2:
@@ -410,18 +353,6 @@ class CCCA(LinearEmbedding):
     def _most_components(self, moments):
         pairs_add_rank = self.pair_weight and self.n_components is not None
         return None if pairs_add_rank else len(self.classes_) - 1
-
-
-def _sorted_labels(labels):
-    """Return labels as a sorted array, unless NumPy has no type that holds all of them."""
-    together = np.unique(list(labels))
-    if set(together.tolist()) != set(labels):
-        types = sorted({type(label).__name__ for label in labels})
-        raise ValueError(
-            f"y holds labels of other types than before: {' and '.join(types)} together. Use one "
-            "type of label in all calls of partial_fit."
-        )
-    return together
 
 
 def _ridges(reg, moments):

@@ -15,6 +15,7 @@ ROOMS = [
     ["_algebra", "media"],
     ["metrics"],
     ["_base"],
+    ["_incremental"],
     ["linear", "kernel", "preprocessing", "semantic", "retrieval", "persistence"],
     ["base"],
     ["deep", "display"],

@@ -342,7 +342,7 @@ def with_labels(make):
         (lambda X, y: ({k: v[:1] for k, v in X.items()}, y[:1]), ["1 row(s)", "minimum of 2"]),
         (with_labels(lambda y: None), ["requires y to be passed"]),
         (with_labels(lambda y: y[:-1]), ["inconsistent numbers of samples"]),
-        (with_labels(lambda y: np.c_[y, y]), ["y should be a 1d array"]),
+        (with_labels(lambda y: np.c_[y, y]), ["several labels for a row"]),
         (with_labels(lambda y: y + 0.5), ["Unknown label type: continuous"]),
         (with_labels(lambda y: 0 * y), ["one class only", "two or more"]),
         (with_labels(lambda y: np.where(y, np.nan, 1.0)), ["NaN"]),

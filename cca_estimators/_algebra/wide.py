@@ -46,6 +46,58 @@ def within(moments, spaces):
     return moments._replace(spaces=spaces, eps=eps)
 
 
+class HeldRows:
+    """Rows of two views kept as they are, while they take less memory than their moments would.
+
+    Attributes
+    ----------
+    blocks : list of dict of ndarray by view name, shapes (n, n_features)
+    labels : list
+        One per row, or none at all.
+    """
+
+    def __init__(self, blocks=(), labels=()):
+        self.blocks, self.labels = list(blocks), list(labels)
+
+    def added(self, other):
+        """Return the rows of both."""
+        return HeldRows(self.blocks + other.blocks, self.labels + other.labels)
+
+    def read(self, views, labels):
+        """Return these rows and those of views, which are copied."""
+        names = list(views)
+        blocks = [
+            {name: rows.copy() for name, rows in zip(names, block, strict=True)}
+            for _, block in _reading.blocks(views)
+        ]
+        return self.added(HeldRows(blocks, labels))
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return sum(len(next(iter(block.values()))) for block in self.blocks)
+
+    def joined(self):
+        """Return the views, each as one array."""
+        names = self.blocks[0] if self.blocks else ()
+        return {name: np.concatenate([block[name] for block in self.blocks]) for name in names}
+
+
+def rows_take_less(n_rows, widths, n_classes):
+    """Tell whether rows hold fewer numbers than their moments, of each class where it has its own.
+
+    Parameters
+    ----------
+    n_rows : int
+    widths : list of int
+        Numbers of features of the two views.
+    n_classes : int
+        1 if the moments are not those of classes.
+    """
+    x, y = widths
+    return n_rows * (x + y) <= n_classes * (x * x + y * y + x * y)
+
+
 def _is_wide(rows):
     return prod(rows.shape[1:]) > rows.shape[0]
 

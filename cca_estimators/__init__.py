@@ -23,7 +23,18 @@ from cca_estimators.views import Views
 
 __version__ = "0.2.0.dev0"
 
-_DEEP = ("ACMR", "AGAH", "CDCCA", "DCCA", "LSTMCCCA", "SDCCA", "TNNCCCA", "UCAL", "UGACH")
+_DEEP = (
+    "ACMR",
+    "AGAH",
+    "CDCCA",
+    "Contrastive",
+    "DCCA",
+    "LSTMCCCA",
+    "SDCCA",
+    "TNNCCCA",
+    "UCAL",
+    "UGACH",
+)
 # imported when first used: PyTorch takes seconds
 
 __all__ = [
@@ -40,6 +51,7 @@ __all__ = [
     "TNNCCCA",
     "UCAL",
     "UGACH",
+    "Contrastive",
     "CrossModalIndex",
     "EmbeddingDisplay",
     "LossCurveDisplay",

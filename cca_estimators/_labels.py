@@ -41,6 +41,11 @@ def label_array(y, name="y", *, warn=True):
     return labels
 
 
+def has_label(y, unlabelled):
+    """Tell which labels are not the value that marks rows without one, which may be NaN."""
+    return y == y if unlabelled != unlabelled else y != unlabelled
+
+
 def shape_of(y):
     """Return the shape of labels in whatever form, ragged rows as their number and None."""
     shape = getattr(y, "shape", None)

@@ -16,6 +16,7 @@ from cca_estimators import (
     TNNCCCA,
     UCAL,
     UGACH,
+    Contrastive,
     PerView,
 )
 
@@ -34,6 +35,8 @@ def embeddings():
         SDCCA(lstm_size=8, **DEEP),
         LSTMCCCA(lstm_size=8, **DEEP),
         TNNCCCA(**DEEP),
+        Contrastive(loss="supervised", **DEEP),
+        Contrastive(loss="infonce", **DEEP),
         ACMR(**DEEP),
         UCAL(**DEEP),
         UGACH(n_bits=16, **DEEP),

@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from cca_estimators.deep.adversarial import ACMR, UCAL
 from cca_estimators.deep.agah import AGAH
+from cca_estimators.deep.contrastive import Contrastive
 from cca_estimators.deep.correlation import CDCCA, DCCA, CategoryObjective, PairObjective
 from cca_estimators.deep.hashing import HashingEstimator
 from cca_estimators.deep.sequences import LSTMCCCA, SDCCA
@@ -18,7 +19,18 @@ from cca_estimators.deep.training.net import Net, TwoPlayerNet
 from cca_estimators.deep.triplet import TNNCCCA, TripletObjective
 from cca_estimators.deep.ugach import UGACH
 
-METHODS = ("ACMR", "AGAH", "CDCCA", "DCCA", "LSTMCCCA", "SDCCA", "TNNCCCA", "UCAL", "UGACH")
+METHODS = (
+    "ACMR",
+    "AGAH",
+    "CDCCA",
+    "Contrastive",
+    "DCCA",
+    "LSTMCCCA",
+    "SDCCA",
+    "TNNCCCA",
+    "UCAL",
+    "UGACH",
+)
 
 __all__ = [
     "ACMR",
@@ -32,6 +44,7 @@ __all__ = [
     "UGACH",
     "AttentionOverSteps",
     "CategoryObjective",
+    "Contrastive",
     "DeepEmbedding",
     "DeepEstimator",
     "DenseSteps",

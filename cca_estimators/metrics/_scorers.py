@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
-from cca_estimators._labels import label_array
+from cca_estimators._labels import has_label, label_array
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _measure
 
@@ -32,7 +32,8 @@ def cross_modal_map(estimator, X, y=None):
     X : mapping of two arrays by view name, or array whose embedding is ``[first | second]``
         The two views.
     y : array-like of shape (n_samples,), default=None
-        Class labels; None: each row is relevant to its own partner only.
+        Class labels; None: each row is relevant to its own partner only. Rows that the estimator's
+        `unlabelled` marks as without a label are left out.
 
     Returns
     -------
@@ -90,6 +91,7 @@ def cross_modal_scores(estimator, X, y=None):
     ['map', 'map_audio_to_visual', 'map_visual_to_audio']
     """
     embeddings, metric = _embeddings(estimator, X)
+    embeddings, y = _labelled(estimator, embeddings, y)
     y = _labels(y, len(next(iter(embeddings.values()))))
     k = min(_SCORES_K, len(next(iter(embeddings.values()))))
     figures = {
@@ -153,6 +155,7 @@ class _CrossModalScorer:
     def __call__(self, estimator, X, y=None):
         """Return the MAP."""
         embeddings, metric = _embeddings(estimator, X)
+        embeddings, y = _labelled(estimator, embeddings, y)
         y = _labels(y, len(next(iter(embeddings.values()))))
         directions = _directions(embeddings) if self.direction == "mean" else [self.direction]
         figures = {"map": partial(_ranking.average_precisions, k=self.k)}
@@ -210,6 +213,16 @@ def _embeddings(estimator, X):
     return embeddings, _metric_of(estimator)
 
 
+def _labelled(estimator, embeddings, y):
+    """Return the embeddings and labels of the rows that have a label."""
+    unlabelled = _defined(estimator, "unlabelled")
+    if y is None or unlabelled is None:
+        return embeddings, y
+    y = np.asarray(y)
+    known = has_label(y, unlabelled)
+    return {name: rows[known] for name, rows in embeddings.items()}, y[known]
+
+
 def _halves(embedding):
     if embedding.shape[1] % 2:
         raise ValueError(
@@ -221,12 +234,13 @@ def _halves(embedding):
 
 def _metric_of(estimator):
     """Return the metric of what embeds: the best of a search, the last step that defines one."""
-    return _defined_metric(estimator) or "cosine"
+    return _defined(estimator, "metric") or "cosine"
 
 
-def _defined_metric(estimator):
+def _defined(estimator, attribute):
+    """Return an attribute of what embeds, see `_metric_of`, or None."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not hasattr(estimator, "steps"):
-        return getattr(estimator, "metric", None)
-    metrics = (_defined_metric(step) for _, step in reversed(estimator.steps))
-    return next(filter(None, metrics), None)
+        return getattr(estimator, attribute, None)
+    values = (_defined(step, attribute) for _, step in reversed(estimator.steps))
+    return next((value for value in values if value is not None), None)

@@ -39,9 +39,10 @@ class ValidationMap(Callback):
         self.metric = metric
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Embed the rows left out and rank them."""
-        x, y = self.embed(net, dataset_train, dataset_valid)
-        codes = dataset_valid.codes
+        """Embed the rows left out and rank those that have a label."""
+        known = dataset_valid.codes >= 0
+        x, y = (rows[known] for rows in self.embed(net, dataset_train, dataset_valid))
+        codes = dataset_valid.codes[known]
         maps = (
             mean_average_precision(*pair, codes, codes, metric=self.metric)
             for pair in ((x, y), (y, x))

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import gen_batches
 from torch import nn
 
 from cca_estimators._compat import Interval
@@ -15,7 +15,7 @@ from cca_estimators.deep.losses.hashing import (
     ranking_hinges,
 )
 from cca_estimators.deep.training.docs import documented
-from cca_estimators.deep.training.net import TwoPlayerNet
+from cca_estimators.deep.training.net import EMBEDDED_ROWS, TwoPlayerNet
 
 __all__ = ["UGACH"]
 
@@ -140,6 +140,47 @@ class RankingNet(TwoPlayerNet):
         return self.module_(**self._rows[picked][0])
 
 
+def neighbours(dataset, n_neighbors):
+    """Return the numbers of each row's nearest other rows in each view, block against block.
+
+    Parameters
+    ----------
+    dataset : RowDataset
+    n_neighbors : int
+
+    Returns
+    -------
+    ndarray of int, shape (n, 2 * n_neighbors)
+    """
+    blocks = gen_batches(len(dataset), EMBEDDED_ROWS)
+    return np.vstack(
+        [_nearest(dataset, np.arange(len(dataset))[taken], n_neighbors) for taken in blocks]
+    )
+
+
+def _nearest(dataset, queries, n_neighbors):
+    asking = _filled(dataset[queries][0])
+    found = {name: [] for name in asking}
+    for taken in gen_batches(len(dataset), EMBEDDED_ROWS):
+        numbers = np.arange(len(dataset))[taken]
+        for name, rows in _filled(dataset[numbers][0]).items():
+            distances = torch.cdist(asking[name], rows).cpu()
+            distances[torch.from_numpy(queries[:, None] == numbers)] = torch.inf
+            nearest = distances.topk(min(n_neighbors, len(numbers)), largest=False)
+            found[name].append((nearest.values, nearest.indices + taken.start))
+    merged = []
+    for blocks in found.values():
+        distances, numbers = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
+        order = distances.topk(n_neighbors, largest=False).indices
+        merged.append(numbers.gather(1, order).numpy())
+    return np.hstack(merged)
+
+
+def _filled(views):
+    """Return the views flattened, with zeros for padding, which is NaN."""
+    return {name: rows.flatten(1).nan_to_num(nan=0.0) for name, rows in views.items()}
+
+
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
 class UGACH(HashingEstimator):
@@ -225,12 +266,6 @@ class UGACH(HashingEstimator):
     def _net_options(self):
         return {"n_pretrain": self.n_pretrain, "n_draws": self.n_draws}
 
-    def _before_training(self, net, inputs):
+    def _before_training(self, net, dataset):
         """Give the net the neighbours of each row, nearest in one view or the other."""
-        graphs = []
-        for rows in inputs.values():
-            rows = np.nan_to_num(np.asarray(rows).reshape(len(rows), -1))  # NaN is padding
-            n_neighbors = min(self.n_neighbors, len(rows) - 1)
-            search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(rows)
-            graphs.append(search.kneighbors(return_distance=False))
-        net.neighbours = np.hstack(graphs)
+        net.neighbours = neighbours(dataset, min(self.n_neighbors, len(dataset) - 1))

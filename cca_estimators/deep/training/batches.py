@@ -1,11 +1,17 @@
 """Rows of both views for training, and the batches drawn from them."""
 
+from math import prod
+
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch.utils.data import DataLoader, Dataset
 
 from cca_estimators._reading import check_finite
+from cca_estimators.deep.training.standard import StandardRows, block_size
 from cca_estimators.views import take_rows
+
+_HELD_BYTES = 2**28
 
 
 class RowDataset(Dataset):
@@ -15,9 +21,10 @@ class RowDataset(Dataset):
 
     Parameters
     ----------
-    views : dict of array-like
+    views : dict of array-like or StandardRows
         Rows of each view. Arrays in memory are moved to the device at once; memory-mapped arrays
-        and h5py datasets stay in their files, and batches are read from there.
+        and h5py datasets stay in their files, and batches are read from there. So do rows to be
+        standardised of which a copy in memory would be large: batches are standardised.
     codes : ndarray of int, shape (n,)
         Class of each row, or its index where there are no classes.
     device : str
@@ -26,15 +33,13 @@ class RowDataset(Dataset):
     """
 
     def __init__(self, views, codes, device, padded=False):
-        self.in_memory = all(_is_in_memory(rows) for rows in views.values())
+        self.in_memory = _may_be_held(views, device)
         self.device = device
         self.padded = padded
         self.codes = torch.as_tensor(np.ascontiguousarray(codes, dtype=np.int64), device=device)
         self.views = views
         if self.in_memory:
-            self.views = {
-                name: as_tensor(rows, name, device, padded) for name, rows in views.items()
-            }
+            self.views = {name: _held(rows, name, device, padded) for name, rows in views.items()}
 
     def __len__(self):
         return len(self.codes)
@@ -136,7 +141,7 @@ class BatchSampler:
         yield from np.array_split(order, self.n_batches)
 
 
-def as_tensor(rows, name, device, padded=False):
+def as_tensor(rows, name, device, padded=False, start=0):
     """Return rows of one view as a finite float32 tensor on a device.
 
     Parameters
@@ -147,6 +152,8 @@ def as_tensor(rows, name, device, padded=False):
     device : str
     padded : bool, default=False
         Whether steps that are NaN in all features may stay.
+    start : int, default=0
+        Number of the first of these rows, for the error.
     """
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     checked = rows.reshape(len(rows), -1)
@@ -154,7 +161,7 @@ def as_tensor(rows, name, device, padded=False):
         missing = np.isnan(rows).all(axis=-1, keepdims=True)
         _check_padding(missing, name)
         checked = np.where(missing, np.float32(0), rows).reshape(len(rows), -1)
-    check_finite(checked, name)
+    check_finite(checked, name, start)
     rows = rows if rows.flags.writeable else rows.copy()
     return torch.from_numpy(rows).to(device)
 
@@ -168,8 +175,22 @@ def _check_padding(missing, name):
         )
 
 
-def _is_in_memory(rows):
-    return isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap)
+def _may_be_held(views, device):
+    """Tell whether the rows are in memory and, standardised, may be there a second time."""
+    stored = [getattr(rows, "rows", rows) for rows in views.values()]
+    if not all(isinstance(r, np.ndarray) and not isinstance(r, np.memmap) for r in stored):
+        return False
+    copied = sum(4 * prod(rows.shape) for rows in views.values() if isinstance(rows, StandardRows))
+    return device != "cpu" or copied <= _HELD_BYTES
+
+
+def _held(rows, name, device, padded):
+    if not isinstance(rows, StandardRows):
+        return as_tensor(rows, name, device, padded)
+    held = torch.empty(rows.shape, dtype=torch.float32, device=device)
+    for taken in gen_batches(len(rows), block_size(rows)):
+        held[taken] = as_tensor(rows[taken], name, device, padded, taken.start)
+    return held
 
 
 def _spread(codes, rng):

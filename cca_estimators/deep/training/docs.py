@@ -58,12 +58,18 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
     warm_start : bool, default=False
         Whether a further `fit` goes on from the weights there are.
     view_split : int, default=None
-        Number of leading columns that form the first view, if X is one array; None: half."""
+        Number of leading columns that form the first view, if X is one array; None: half.
+    standardize : bool or "auto", default="auto"
+        Whether to shift and scale each feature, in float64, by its mean and standard deviation over
+        the rows of `fit`, or of the first `partial_fit`; "auto": unless there are own `towers`. Of
+        sequences, over their steps too."""
 
 ATTRIBUTES = """net_ : skorch.NeuralNet
         The trained net: ``net_.module_.tower(name)`` is the network of a view.
     history_ : list of dict
         Losses and other figures of each epoch.
+    means_, scales_ : dict of ndarray of shape (n_features,)
+        By view name, what its features are shifted and scaled by; empty if they are not.
     n_components_ : int
         Number of dimensions of the embedding.
     view_names_in_ : list of str

@@ -22,6 +22,7 @@ from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
 from cca_estimators.deep.training.callbacks import KeepLastEpoch, ProgressBar, ValidationMap
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
+from cca_estimators.deep.training.standard import LIMIT, TRAINING_LIMIT, StandardRows, spread_of
 from cca_estimators.views import n_rows
 
 
@@ -52,6 +53,7 @@ class DeepEstimator(CrossModalEstimator):
     verbose: bool | int = 0
     warm_start: bool = False
     view_split: int | None = None
+    standardize: bool | str = "auto"
 
     _parameter_constraints = {
         **CrossModalEstimator._parameter_constraints,
@@ -73,6 +75,7 @@ class DeepEstimator(CrossModalEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
+        "standardize": ["boolean", StrOptions({"auto"})],
     }
     _auto_tower = "perceptron"
     _net_class = Net
@@ -142,7 +145,7 @@ class DeepEstimator(CrossModalEstimator):
     def _train(self, views, y, n_epochs):
         """Train on, or from the beginning, and fit the head on the outputs of all rows."""
         device = _device(self.device)
-        inputs = self._inputs(views, y)
+        inputs = self._inputs(self._at_the_door(views), y)
         self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
         codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
         dataset = RowDataset(inputs, codes, device, padded=self._sequential)
@@ -150,10 +153,30 @@ class DeepEstimator(CrossModalEstimator):
             net = copy.deepcopy(getattr(self, "net_", None)) or self._new_net(
                 inputs, y, seed, device
             )
-            self._before_training(net, inputs)
+            self._before_training(net, dataset)
             self._failure_ = self._run(net, *self._split(dataset, y), n_epochs)
         self.net_ = net
         self._finish(RowSubset(dataset, np.arange(len(dataset))))
+
+    def _at_the_door(self, views):
+        """Return the views standardised: by their own spread, or further ones by the first."""
+        if hasattr(self, "net_"):
+            limit = TRAINING_LIMIT
+        else:
+            limit = LIMIT
+            asked = self.towers is None if self.standardize == "auto" else self.standardize
+            spreads = {
+                name: spread_of(rows, name, self._sequential)
+                for name, rows in (views.items() if asked else ())
+            }
+            self.means_ = {name: means for name, (means, _) in spreads.items()}
+            self.scales_ = {name: scales for name, (_, scales) in spreads.items()}
+        return {name: self._standardised(name, rows, limit) for name, rows in views.items()}
+
+    def _standardised(self, name, rows, limit=LIMIT):
+        if name not in self.means_:
+            return rows
+        return StandardRows(rows, name, self.means_[name], self.scales_[name], limit)
 
     def _run(self, net, train, valid, n_epochs):
         """Train the net; return the error that ended it if weights of a good epoch remain."""
@@ -229,7 +252,7 @@ class DeepEstimator(CrossModalEstimator):
             **self._net_options(),
         ).initialize()
 
-    def _before_training(self, net, inputs):
+    def _before_training(self, net, dataset):
         """Give the net what else it needs of the rows."""
 
     def _net_options(self):
@@ -317,18 +340,25 @@ class DeepEstimator(CrossModalEstimator):
         return self._embedded(self.head_, {name: outputs})[name].astype(dtype, copy=False)
 
     def _tower_outputs(self, name, rows):
-        blocks = (rows[taken] for taken in gen_batches(rows.shape[0], EMBEDDED_ROWS))
+        rows = self._standardised(name, rows)
         inputs = (
-            as_tensor(self._input(name, block), name, self.net_.device, self._sequential)
-            for block in blocks
+            as_tensor(
+                self._input(name, rows[taken]),
+                name,
+                self.net_.device,
+                self._sequential,
+                taken.start,
+            )
+            for taken in gen_batches(rows.shape[0], EMBEDDED_ROWS)
         )
         return self.net_.tower_outputs(name, inputs)
 
     def _forget(self):
-        net = getattr(self, "net_", None) if self.warm_start else None
+        kept = {}
+        if self.warm_start and hasattr(self, "net_"):
+            kept = {name: getattr(self, name) for name in ("net_", "means_", "scales_")}
         super()._forget()
-        if net is not None:
-            self.net_ = net
+        vars(self).update(kept)
 
     def _to_data(self):
         """Return what `_from_data` makes the estimator of: values, arrays and linear estimators."""
@@ -359,7 +389,7 @@ class DeepEstimator(CrossModalEstimator):
         estimator._validate_params()
         if "weights" not in data:
             return estimator
-        vars(estimator).update(data["fitted"])
+        vars(estimator).update({"means_": {}, "scales_": {}, **data["fitted"]})
         inputs = {
             name: np.broadcast_to(np.float32(0), (1, *shape))
             for name, shape in estimator._tower_shapes_.items()

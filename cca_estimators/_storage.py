@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import warnings
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -34,6 +35,7 @@ _SPLITTERS = (
     "StratifiedKFold",
     "StratifiedShuffleSplit",
 )
+_MOST_GAIN = 100  # times its own size that a file may unpack to: a matrix of zeros reaches it
 TRUSTED = (
     "cca_estimators._algebra.kernels.Kernel",
     "cca_estimators._algebra.kernels.NystroemMap",
@@ -159,11 +161,14 @@ def load(path, trusted=()):
     ValueError
         If the file is damaged, of another kind, or holds a type that is not trusted.
     """
+    with _naming(path):
+        size = _size(path)
     with _naming(path), ZipFile(path) as archive:
-        header = json.loads(_entry(archive, _HEADER).read())
-        if not isinstance(header, dict) or header.get("version") != VERSION:
+        _check_entries(archive, size)
+        header = json.loads(archive.read(_HEADER))
+        if not isinstance(header, dict) or not is_int(header.get("version"), VERSION, VERSION):
             raise ValueError(f"its version is not {VERSION}, the one that is known here")
-        stored = _with_names_of_today(_entry(archive, _ESTIMATOR).read())
+        stored = _with_names_of_today(archive.read(_ESTIMATOR))
         names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
         arrays = {name: _read_array(archive, f"{name}.npy") for name in names}
         untrusted = sorted(set(_untrusted(stored)) - set(trusted))
@@ -211,29 +216,70 @@ def _naming(path):
         ) from error
 
 
-def _entry(archive, name):
-    """Open an entry, stored as it is: what one would unpack to is not known beforehand."""
-    info = archive.getinfo(name)
-    if info.compress_type != ZIP_STORED:
-        raise ValueError(f"{name} is compressed, which it never is when saved")
-    return archive.open(info)
+def is_int(value, least, most):
+    """Tell whether a value of JSON is an integer, not True or 2.0, within bounds."""
+    return type(value) is int and least <= value <= most
 
 
-def _read_array(archive, name):
-    """Read an array, whose header must fit the size of the entry, and which holds no objects."""
-    with _entry(archive, name) as file:
+def _size(path):
+    """Return the size of a file, which must be a regular one that is not mostly holes."""
+    status = os.stat(path)
+    allocated = 512 * getattr(status, "st_blocks", 0)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise ValueError("it is no regular file")
+    if allocated and status.st_size > _MOST_GAIN * allocated:
+        raise ValueError(f"it is sparse: {allocated} bytes stand for {status.st_size}")
+    return status.st_size
+
+
+def _check_entries(archive, size):
+    """Raise ValueError if an archive of some size could unpack to more than that.
+
+    Entries are stored as they are, and arrays as long as their headers say. Sparse matrices alone
+    are compressed, by SciPy, to a size that is declared before anything is read.
+    """
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise ValueError("it holds entries of the same name")
+    for info in archive.infolist():
+        if info.compress_type != ZIP_STORED:
+            raise ValueError(f"{info.filename} is compressed, which it never is when saved")
+    if sum(info.file_size for info in archive.infolist()) > size:
+        raise ValueError("its entries are larger than the file")
+    for info in archive.infolist():
+        if info.filename.endswith(".npy"):
+            _check_array(archive, info)
+        elif info.filename.endswith(".npz"):
+            _check_sparse(archive.read(info))
+
+
+def _check_array(archive, info):
+    """Raise ValueError unless the header of an array fits its size, and it holds no objects."""
+    with archive.open(info) as file:
         version = npy.read_magic(file)
         reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = reader(file)
-        if file.tell() + prod(shape) * dtype.itemsize != archive.getinfo(name).file_size:
-            raise ValueError(f"{name} has another size than its header says")
-    with _entry(archive, name) as file:
+        if file.tell() + prod(shape) * dtype.itemsize != info.file_size:
+            raise ValueError(f"{info.filename} has another size than its header says")
+
+
+def _check_sparse(stored):
+    with ZipFile(io.BytesIO(stored)) as archive:
+        if sum(info.file_size for info in archive.infolist()) > _MOST_GAIN * len(stored):
+            raise ValueError("a sparse matrix unpacks to far more than the file holds")
+        for info in archive.infolist():
+            _check_array(archive, info)
+
+
+def _read_array(archive, name):
+    with archive.open(name) as file:
         return npy.read_array(file, allow_pickle=False)
 
 
 def _with_names_of_today(stored):
     """Return an archive of skops with the modules of its types as they are called now."""
     with ZipFile(io.BytesIO(stored)) as archive:
+        _check_entries(archive, len(stored))
         entries = {info: archive.read(info) for info in archive.infolist()}
     renamed = io.BytesIO()
     with ZipFile(renamed, "w") as archive:

@@ -19,6 +19,7 @@ from cca_estimators.views import Views
 __all__ = ["CrossModalIndex"]
 
 _FORMAT = "cca_estimators.CrossModalIndex"
+_MOST = 2**31 - 1  # of neighbours and components, in a file
 _ID_KINDS = "biufUSmM"  # what NumPy stores without objects
 
 
@@ -79,8 +80,9 @@ class CrossModalIndex(BaseEstimator):
     Python and NumPy, and scikit-learn's estimators) and these: {trusted}. A deep estimator is made
     anew from its parameters and the weights of its towers. A file that holds any other type is
     refused, before anything of it is loaded, until you name that type to `load`. Being trusted
-    does not make a file right: it may still hold a poor or misleading model, or ask for much
-    memory.
+    does not make a file right: it may still hold a poor or misleading model. Nothing in a file can
+    unpack to much more than its own size; devices, pipes and files that are mostly holes are
+    refused before they are read.
 
     Examples
     --------
@@ -289,12 +291,12 @@ class CrossModalIndex(BaseEstimator):
     @classmethod
     def _of_parts(cls, header, arrays, estimator):
         """Return an index of what `_storage.load` returned, which may be wrong in any way."""
-        if header["format"] != _FORMAT:
-            raise ValueError(f"its format is {header['format']!r}.")
+        _check_header(header)
         options = {name: header[name] for name in ("n_neighbors", "gallery", "backend")}
         index = cls(estimator, **options)
         index._validate_params()
         check_is_fitted(estimator)
+        _check_gallery(header["gallery"], estimator)
         index.estimator_, index.gallery_ = estimator, options["gallery"]
         index.metric_, index.n_components_ = _known_metric(estimator), header["n_components"]
         rows = np.ascontiguousarray(arrays["rows"])
@@ -376,6 +378,26 @@ def _named_views(X):
     if not list(X):
         raise ValueError("X holds no view.")
     return Views(X)
+
+
+def _check_header(header):
+    """Raise ValueError unless the values of a header are of the types and in the ranges of `save`.
+
+    JSON knows integers of any size, and 2.0 and true are equal to some.
+    """
+    if header["format"] != _FORMAT:
+        raise ValueError(f"its format is {header['format']!r}.")
+    for name in ("n_neighbors", "n_components"):
+        if not _storage.is_int(header[name], 1, _MOST):
+            raise ValueError(f"its {name} is {str(header[name])[:20]}, no int from 1 to {_MOST}.")
+
+
+def _check_gallery(gallery, estimator):
+    """Raise ValueError if the gallery is no view that the estimator, or a step of it, knows."""
+    steps = [step for _, step in getattr(estimator, "steps", [(None, estimator)])]
+    known = [step.view_names_in_ for step in steps if hasattr(step, "view_names_in_")]
+    if known and gallery not in known[0]:
+        raise ValueError(f"its gallery is {gallery!r}; the views of the estimator are {known[0]}.")
 
 
 def _known_metric(estimator):

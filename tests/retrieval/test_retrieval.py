@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import skops.io
 from registry import DEEP, embeddings, is_hashing
+from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
@@ -727,8 +728,18 @@ UNIT = np.eye(80, 2)
         (lambda path: {"header_json": "[]"}, "version is not 1"),
         (lambda path: {"header_json": header(path, version=2)}, "version is not 1"),
         (lambda path: {"header_json": header(path, format="x")}, "its format is 'x'"),
-        (lambda path: {"header_json": header(path, n_neighbors="x")}, "'n_neighbors' parameter"),
-        (lambda path: {"header_json": header(path, n_components="x")}, "holds no index"),
+        (lambda path: {"header_json": header(path, n_neighbors="x")}, "n_neighbors is x"),
+        (lambda path: {"header_json": header(path, n_components="x")}, "n_components is x"),
+        (lambda path: {"header_json": header(path, version=True)}, "version is not 1"),
+        (lambda path: {"header_json": header(path, version=1.0)}, "version is not 1"),
+        (lambda path: {"header_json": header(path, n_neighbors=10**400)}, "n_neighbors is 1000"),
+        (lambda path: {"header_json": header(path, n_neighbors=2.0)}, "n_neighbors is 2.0, no int"),
+        (lambda path: {"header_json": header(path, n_neighbors=True)}, "n_neighbors is True"),
+        (lambda path: {"header_json": header(path, n_neighbors=0)}, "n_neighbors is 0"),
+        (lambda path: {"header_json": header(path, n_components=10**400)}, "n_components is 1000"),
+        (lambda path: {"header_json": header(path, n_components=2.0)}, "n_components is 2.0"),
+        (lambda path: {"header_json": header(path, gallery="x")}, "gallery is 'x'; the views"),
+        (lambda path: {"header_json": header(path, backend="x")}, "'backend' parameter"),
         (lambda path: {"header_json": header(path, gallery=3)}, "'gallery' parameter"),
         (lambda path: {"estimator_skops": None}, "estimator.skops"),
         (lambda path: {"estimator_skops": b"abc"}, "damaged"),
@@ -774,6 +785,58 @@ def test_a_compressed_entry_is_refused(stored):
     _, path = stored
     rewrite(path, ZIP_DEFLATED)
     with pytest.raises(ValueError, match="is compressed"):
+        CrossModalIndex.load(path)
+
+
+def deflated(contents):
+    file = BytesIO()
+    with ZipFile(file, "w", ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def test_what_would_unpack_to_more_than_the_file_is_refused_before_it_is_read(stored):
+    index, path = stored
+    inside = entries(BytesIO(skops.io.dumps(index.estimator_)))
+    array = next(name for name in inside if name.endswith(".npy"))
+    huge = npy(np.zeros(3)).replace(b"(3,)", b"(3333333333,)".ljust(4))[:200]
+    bombs = {
+        "is compressed": deflated({**inside, "more": bytes(10**7)}),
+        "another size than its header says": zipped({**inside, array: huge}),
+        "unpacks to far more": zipped({**inside, "x.npz": deflated({"data.npy": bytes(10**7)})}),
+    }
+    for message, bomb in bombs.items():
+        rewrite(path, estimator_skops=bomb)
+        with pytest.raises(ValueError, match=message):
+            CrossModalIndex.load(path)
+
+
+def test_a_sparse_matrix_in_the_estimator_is_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    X = {"audio": rng.random((30, 4)), "visual": rng.random((30, 5))}
+    estimator = make_pipeline(PerView(StandardScaler()), CCA(2)).fit(X)
+    estimator.steps[0][1].transformers_["audio"].matrix_ = csr_array(np.eye(2000))
+    index, trusted = CrossModalIndex(estimator).fit(X), ["scipy.sparse._csr.csr_array"]
+    with pytest.warns(UserWarning, match="csr_array"):
+        index.save(tmp_path / "index")
+    loaded = CrossModalIndex.load(tmp_path / "index", trusted=trusted).estimator_.steps[0][1]
+    assert loaded.transformers_["audio"].matrix_.sum() == 2000
+
+
+def test_devices_pipes_and_holes_are_refused_at_once(stored, tmp_path):
+    _, path = stored
+    for device in ("/dev/zero", "/dev/null", tmp_path / "pipe"):
+        if device == tmp_path / "pipe":
+            os.mkfifo(device)
+        with pytest.raises(ValueError, match="no regular file|damaged"):
+            CrossModalIndex.load(device)
+    with path.open("r+b") as file:  # holes before the archive, where zip allows anything
+        content = file.read()
+        file.truncate(0)
+        file.seek(10**11)
+        file.write(content)
+    with pytest.raises(ValueError, match="it is sparse"):
         CrossModalIndex.load(path)
 
 

@@ -7,8 +7,8 @@ Each line says why the name is needed, and what would let it go. Nothing heavy i
 # scikit-learn's own fit methods do; goes when scikit-learn offers it to third parties.
 from sklearn.base import _fit_context as fit_context
 
-# _openmp_effective_n_threads, _get_threadpool_controller: as many threads as OpenMP is set to use,
-# and a limit of those of BLAS; they go when scikit-learn exports them.
+# _openmp_effective_n_threads: as many threads as OpenMP is set to use; goes when scikit-learn
+# exports it.
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
 
 # check_matplotlib_support: the error that scikit-learn's displays raise without matplotlib; goes
@@ -29,7 +29,6 @@ from sklearn.utils._param_validation import (
 # not reach; they go when it wraps mappings.
 from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils._set_output import _get_output_config as get_output_config
-from sklearn.utils.parallel import _get_threadpool_controller as threadpool_controller
 
 # _get_feature_names: the names of the columns of a DataFrame of any library, where they are
 # strings; goes when it is public.
@@ -45,7 +44,6 @@ __all__ = [
     "effective_n_threads",
     "fit_context",
     "get_output_config",
-    "threadpool_controller",
     "validate_parameter_constraints",
     "validate_params",
 ]

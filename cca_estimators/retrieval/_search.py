@@ -13,7 +13,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.utils import gen_batches
 
-from cca_estimators._compat import effective_n_threads, threadpool_controller
+from cca_estimators._compat import effective_n_threads
 from cca_estimators.metrics._ranking import _unit_rows
 
 _TILE_PAIRS = 2**18  # screened at once, few enough for the cache
@@ -22,6 +22,8 @@ _SAMPLE_ROWS = 256  # of the gallery at least, which give the first bounds
 _SAMPLE_NEIGHBORS = 16  # times as many rows as neighbours, if those are more
 _PAIR_BYTES = 128  # that a pair needs whose distance is computed, beside its rows
 _PAIRS = 2**18  # whose distances are computed at once
+_PIECE = 2**18  # multiplications of a product for which OpenBLAS takes a single thread
+_PIECE_DEPTH = 256  # that leaves pieces of 32 rows and columns
 
 
 class Cosine:
@@ -55,7 +57,7 @@ class Cosine:
 
     def screen(self, gallery, prepared):
         """Return the distances less 1, roughly, shape (n_gallery, n_queries)."""
-        return gallery.astype(np.float32, copy=False) @ prepared
+        return _product(gallery.astype(np.float32, copy=False), prepared)
 
     def bounds(self, farthest):
         """Return bounds that all screened items stay below which are nearer than the farthest."""
@@ -176,10 +178,7 @@ class Exact:
             Nearest first; of rows at the same distance, the first.
         """
         blocks = gen_batches(len(queries), _n_queries(len(self.gallery), n_neighbors))
-        with (
-            threadpool_controller().limit(limits=1, user_api="blas"),
-            ThreadPoolExecutor(effective_n_threads()) as pool,
-        ):
+        with ThreadPoolExecutor(effective_n_threads()) as pool:
             found = [
                 _nearest_of_block(self.metric, queries[block], self.gallery, n_neighbors, pool)
                 for block in blocks
@@ -224,6 +223,38 @@ class Faiss:
 
 
 BACKENDS = {"exact": Exact, "faiss": Faiss}
+
+
+def _product(rows, columns):
+    """Return ``rows @ columns`` in the calling thread alone, in pieces.
+
+    Threads that call BLAS would each wake all threads of it. To limit those holds for the whole
+    process, and calls that overlap leave the limit behind. Products of small pieces stay below the
+    size from which OpenBLAS takes more threads, and a stack of them takes no longer than one.
+    """
+    depth = rows.shape[1]
+    if depth > _PIECE_DEPTH:
+        parts = gen_batches(depth, _PIECE_DEPTH)
+        return sum(_product(rows[:, part], columns[part]) for part in parts)
+    side = 2 ** int(np.log2(_PIECE / depth) / 2)
+    product = np.empty((len(rows), columns.shape[1]), rows.dtype)
+    for i, n in _stacks(len(rows), side):
+        for j, m in _stacks(columns.shape[1], side):
+            np.matmul(
+                rows[i].reshape(n, 1, -1, depth),
+                columns[:, j].reshape(depth, m, -1).swapaxes(0, 1),
+                out=product[i, j].reshape(n, -1, m, (j.stop - j.start) // m).swapaxes(1, 2),
+            )
+    return product
+
+
+def _stacks(length, side):
+    """Yield the part of a length that pieces of one side fill, and the rest: slices, numbers."""
+    filled = length // side * side
+    if filled:
+        yield slice(0, filled), filled // side
+    if filled < length:
+        yield slice(filled, length), 1
 
 
 def _check_shape(rows, n_columns):

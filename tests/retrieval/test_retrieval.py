@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -26,7 +27,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 from skorch.callbacks import EpochTimer
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from cca_estimators import (
     CCA,
@@ -180,6 +181,29 @@ def test_memory_batches_and_threads_change_nothing(metric):
             assert_same(ask(index, gallery[:70]), expected)
     single = [ask(index, row[None]) for row in gallery[:70]]
     assert_same([np.concatenate(parts) for parts in zip(*single, strict=True)], expected)
+
+
+@pytest.mark.parametrize("depth", [1, 10, 64, 256, 300, 1024])
+@pytest.mark.parametrize("shape", [(1, 1), (130, 1), (1, 70), (128, 64), (300, 257)])
+def test_products_in_pieces_are_products(depth, shape):
+    rng = np.random.default_rng(depth)
+    rows = rng.integers(-3, 4, (shape[0], depth)).astype(np.float32)
+    columns = rng.integers(-3, 4, (depth, shape[1])).astype(np.float32)
+    product = _search._product(rows, columns)
+    np.testing.assert_array_equal(product, rows @ columns)  # integers: nothing is rounded
+    assert product.dtype == np.float32
+
+
+def test_queries_from_several_threads_leave_the_threads_of_blas_alone():
+    rng = np.random.default_rng(8)
+    index, queries = index_of(rng.standard_normal((3_000, 8))), rng.standard_normal((40, 8))
+    expected = ask(index, queries)
+    with threadpool_limits(3):
+        before = [pool["num_threads"] for pool in threadpool_info()]
+        with ThreadPoolExecutor(6) as pool:
+            for answer in pool.map(lambda _: ask(index, queries), range(60)):
+                assert_same(answer, expected)
+        assert [pool["num_threads"] for pool in threadpool_info()] == before
 
 
 def peak_of(call):

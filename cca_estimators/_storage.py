@@ -256,8 +256,8 @@ def _check_entries(archive, size):
 def _check_array(archive, info):
     """Raise ValueError unless the header of an array fits its size, and it holds no objects."""
     with archive.open(info) as file:
-        version = npy.read_magic(file)
-        reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        magic = npy.read_magic(file)
+        reader = npy.read_array_header_1_0 if magic == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = reader(file)
         if file.tell() + prod(shape) * dtype.itemsize != info.file_size:
             raise ValueError(f"{info.filename} has another size than its header says")

@@ -394,7 +394,8 @@ def _check_header(header):
 
 def _check_gallery(gallery, estimator):
     """Raise ValueError if the gallery is no view that the estimator, or a step of it, knows."""
-    steps = [step for _, step in getattr(estimator, "steps", [(None, estimator)])]
+    best = getattr(estimator, "best_estimator_", estimator)
+    steps = [step for _, step in getattr(best, "steps", [(None, best)])]
     known = [step.view_names_in_ for step in steps if hasattr(step, "view_names_in_")]
     if known and gallery not in known[0]:
         raise ValueError(f"its gallery is {gallery!r}; the views of the estimator are {known[0]}.")

@@ -20,7 +20,13 @@ from cca_estimators._compat import (
     get_output_config,
     validate_parameter_constraints,
 )
-from cca_estimators._labels import label_array, looks_like_a_view, shape_of
+from cca_estimators._labels import (
+    is_indicator,
+    label_array,
+    looks_like_a_view,
+    read_labels,
+    shape_of,
+)
 from cca_estimators.metrics import cross_modal_map
 from cca_estimators.views import Views, n_rows
 
@@ -37,6 +43,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     _parameter_constraints = {"view_split": [Interval(Integral, 1, None, closed="left"), None]}
     _min_samples = 2
     _takes_labels = True  # and uses them, or hands them on
+    _several_labels = True
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -220,11 +227,14 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
             return
         if self._takes_labels and shape_of(y)[1:] == (1,):
             return
+        if self._several_labels and self._takes_labels and is_indicator(y):
+            return
         kind = "a mapping" if isinstance(y, Mapping) else f"of shape {shape_of(y)}"
         raise ValueError(
             f"y is {kind}, like a second view. {type(self).__name__} takes both views as X: pass "
             "X = Views(first=X, second=y), and class labels, if any, as y of shape (n,). "
-            "Indicator matrices of labels are not supported."
+            "Several labels for a row, as an indicator of 0 and 1, are for methods that learn from "
+            "them; to score by them, name the views."
         )
 
     def _read_labels(self, y, views):
@@ -253,6 +263,7 @@ class CrossModalEstimator(ViewsTransformer):
 
     metric = "cosine"
     _supervised = False
+    _several_labels = False  # whether a row may have several
 
     def score(self, X, y=None):
         """Return the mean average precision (MAP) of cross-modal retrieval.
@@ -263,9 +274,10 @@ class CrossModalEstimator(ViewsTransformer):
         ----------
         X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
             As in `fit`.
-        y : array-like of shape (n_samples,), default=None
-            Class labels: rows of the same class are relevant to each other. None: each row is
-            relevant to its own partner only.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Class labels: rows of the same class are relevant to each other. An indicator of several
+            labels, dense or sparse: rows that share one. None: each row is relevant to its own
+            partner only.
 
         Returns
         -------
@@ -285,7 +297,7 @@ class CrossModalEstimator(ViewsTransformer):
     def _read_labels(self, y, views):
         if not self._supervised:
             return None
-        codes = self._class_codes(y, n_rows(next(iter(views.values()))))
+        codes = self._read_classes(y, n_rows(next(iter(views.values()))))
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y holds one class only, {self.classes_.tolist()[0]!r}; {type(self).__name__} "
@@ -307,6 +319,23 @@ class CrossModalEstimator(ViewsTransformer):
             caller = f"{type(self).__name__} for view {name!r}"
             validate_parameter_constraints({parameter: allowed}, {parameter: chosen}, caller)
         return {name: by_view[name] for name in self.view_names_in_}
+
+    def _read_classes(self, y, n_samples):
+        """Read labels into `classes_`: integers from 0, or an indicator if rows have several."""
+        if not self._several_labels or y is None or not is_indicator(y):
+            return self._class_codes(y, n_samples)
+        members = read_labels(y)
+        check_consistent_length(np.empty(n_samples), members)
+        n_labels = members.sum(axis=1)
+        if not n_labels.all():
+            raise ValueError(
+                f"y has {np.count_nonzero(n_labels == 0)} rows without a label, the first of them "
+                f"row {n_labels.argmin()}. {type(self).__name__} learns from labels: drop these "
+                "rows."
+            )
+        self.classes_ = np.flatnonzero(members.sum(axis=0))
+        members = members[:, self.classes_]
+        return members.indices if (n_labels == 1).all() else members
 
     def _class_codes(self, y, n_samples):
         """Read labels into `classes_` and return them as integers from 0."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 from sklearn.utils import assert_all_finite, column_or_1d
 
 
@@ -32,7 +33,8 @@ def label_array(y, name="y", *, warn=True):
     if shape[1:] not in ((), (1,)):
         raise ValueError(
             f"{name} has shape {shape}, that is several labels for a row: one for each row is "
-            "needed, shape (n,). Indicator matrices are not supported."
+            "needed, shape (n,), or an indicator matrix of 0 and 1, shape (n, n_labels), where "
+            "several are supported."
         )
     labels = column_or_1d(y, warn=warn)
     if labels.dtype == object:
@@ -44,6 +46,34 @@ def label_array(y, name="y", *, warn=True):
 def has_label(y, unlabelled):
     """Tell which labels are not the value that marks rows without one, which may be NaN."""
     return y == y if unlabelled != unlabelled else y != unlabelled
+
+
+def read_labels(y, name="y", *, warn=True):
+    """Return labels as `label_array` does, or an indicator of several labels as a sparse array.
+
+    Parameters
+    ----------
+    y : array-like, shape (n,), or array-like or sparse, shape (n, n_labels)
+    name : str
+    warn : bool, default=True
+        As for `label_array`.
+
+    Returns
+    -------
+    ndarray of shape (n,), or sparse array of float64 of shape (n, n_labels), of 0 and 1
+    """
+    if is_indicator(y):
+        return csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64)
+    return label_array(y, name, warn=warn)
+
+
+def is_indicator(y):
+    """Tell whether labels are a matrix (n, n_labels) of 0 and 1 with two columns or more."""
+    shape = shape_of(y)
+    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
+        return False
+    values = y.data if issparse(y) else np.asarray(y)
+    return values.dtype.kind in "biuf" and bool(np.isin(values, (0, 1)).all())
 
 
 def shape_of(y):

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import linalg
+from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils import check_random_state
@@ -15,6 +16,7 @@ from cca_estimators._algebra.kernels import Centring, Kernel, NystroemMap, as_ro
 from cca_estimators._algebra.moments import (
     ClassScatter,
     PairedScatter,
+    class_members,
     class_pair_weights,
     cluster_moments,
     paired_moments,
@@ -354,6 +356,9 @@ class CKCCA(KernelEmbedding):
     right-hand sides as there are classes; for many rows, Nystroem features of some of them
     (landmarks, of each class in its proportion) turn the problem into a linear one.
 
+    Rows may have several labels, as an indicator matrix: `A` is then the number of labels that two
+    rows share, `D` its sums over the rows, and `M` its sum.
+
     Read more in the :ref:`User Guide <kernel>`.
 
     Parameters
@@ -388,15 +393,20 @@ class CKCCA(KernelEmbedding):
     """
 
     _supervised = True
+    _several_labels = True
 
     def _row_weights(self, n_rows, y):
-        pairs = np.bincount(y)[y].astype(np.float64)
+        pairs, _ = self._pairs(y)
         return pairs / pairs.sum()
 
+    def _pairs(self, y):
+        """Return the number of pairs of each row, and an indicator of the classes."""
+        members = class_members(y, len(self.classes_))
+        return members @ members.sum(axis=0), members.toarray()
+
     def _solve_exact(self, kernels, ridges, y):
-        pairs = np.bincount(y)[y].astype(np.float64)
+        pairs, members = self._pairs(y)
         n_pairs = pairs.sum()
-        members = (y[:, None] == np.arange(len(self.classes_))).astype(np.float64)
         parts = [
             _class_duals(kernel, ridge * n_pairs, pairs, members)
             for kernel, ridge in zip(kernels, ridges, strict=True)
@@ -417,6 +427,7 @@ class CKCCA(KernelEmbedding):
         return len(self.classes_) - 1
 
     def _landmark_rows(self, n_rows, y, rng):
+        y = y.argmax(axis=1) if issparse(y) else y
         order = rng.permutation(n_rows)
         ranks = np.empty(n_rows)
         for code in range(len(self.classes_)):
@@ -425,7 +436,7 @@ class CKCCA(KernelEmbedding):
         return np.argsort(ranks)[: self.n_landmarks]
 
     def _moments(self, rows, y):
-        counts = np.bincount(y)
+        counts = class_members(y, len(self.classes_)).sum(axis=0)
         pair_weights = class_pair_weights(counts, counts)
         sides = [ClassScatter(pair_weights / counts) for _ in rows]
         for taken, blocks in self._features(rows):

@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 
 from cca_estimators import _reading
 from cca_estimators._algebra import wide
@@ -12,6 +13,7 @@ from cca_estimators._algebra.moments import (
     Cross,
     MergedClasses,
     PairedScatter,
+    class_members,
     class_pair_weights,
     cluster_moments,
     constant_error,
@@ -212,6 +214,10 @@ class CCCA(LinearEmbedding):
     centred with the pair-weighted means, and `C_yy` alike. The pairs are never listed: the class
     means give `C_xy`, so the cost is that of `CCA`. Only C - 1 directions are determined.
 
+    Rows may have several labels, as an indicator matrix `L` with rows `l`: pairs then weigh by the
+    number of labels that they share, ``w_jk = l_j . l_k``, in all of the sums, and `M` is the sum
+    of the weights.
+
     Read more in the :ref:`User Guide <linear>`.
 
     Parameters
@@ -288,6 +294,7 @@ class CCCA(LinearEmbedding):
         "class_weight": [StrOptions({"balanced"}), None],
     }
     _supervised = True
+    _several_labels = True
 
     def __init__(
         self,
@@ -308,7 +315,7 @@ class CCCA(LinearEmbedding):
 
     def _moments(self, views, y):
         views, spaces = self._rotated(views)
-        counts = np.bincount(y)
+        counts = class_members(y, len(self.classes_)).sum(axis=0)
         pair_weights = class_pair_weights(counts, counts, self.class_weight)
         sides, cross = [ClassScatter(pair_weights / counts) for _ in views], Cross()
         for taken, blocks in _reading.blocks(views):
@@ -321,7 +328,12 @@ class CCCA(LinearEmbedding):
         return wide.within(moments, spaces)
 
     def _gathered(self, views, y, scatter):
-        codes = self._class_codes(y, next(iter(views.values())).shape[0])
+        codes = self._read_classes(y, next(iter(views.values())).shape[0])
+        if issparse(codes):
+            raise ValueError(
+                "y has several labels for a row, which partial_fit does not add up: fit all rows "
+                "at once, or pass one label for each row."
+            )
         labels = self.classes_.tolist()
         new = {label: PairedScatter() for label in labels}
         for taken, blocks in _reading.blocks(views):

@@ -39,7 +39,7 @@ WRONG = [
         r"holds labels of types that cannot be sorted together: int, str",
     ),
     ([[1], [1, 2], [0]], r"has shape \(3, None\).* one for each row"),
-    (np.eye(3), r"has shape \(3, 3\).*Indicator matrices are not supported"),
+    (2 * np.eye(3), r"has shape \(3, 3\).*an indicator matrix of 0 and 1"),
     (["a", "b", ["c"]], "holds a list in row 2|shape"),
     (1, "is 1: an array with one label for each row"),
 ]

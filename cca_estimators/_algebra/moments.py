@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import blas
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array, issparse
 
 
 class Moments(NamedTuple):
@@ -169,20 +169,31 @@ class ClassScatter:
 
     def __init__(self, row_weights):
         self.scatter = Scatter()
-        uniform = np.all(row_weights == row_weights[0])
-        self._row_weights = None if uniform else row_weights
-        self._scales = 1.0 if uniform else np.sqrt(row_weights)[:, None]
+        self._row_weights = row_weights
+        self._uniform = np.all(row_weights == row_weights[0])
         self._counts = np.zeros((len(row_weights), 1))
         self._sums = 0.0
         self._reference = None
 
-    def update(self, rows, codes):
-        """Add rows whose classes are the integers `codes`; return them as a `Block`."""
-        weights = None if self._row_weights is None else self._row_weights[codes]
+    def update(self, rows, members):
+        """Add rows of the classes `members`, and return them as a `Block`.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (n, n_features)
+        members : ndarray of int, shape (n,), or sparse array, shape (n, n_classes)
+            Class of each row, or an indicator where a row may have several; it then weighs as much
+            as its classes together.
+        """
+        alike = self._uniform and not issparse(members)
+        members = class_members(members, len(self._counts))
+        weights = None if alike else members @ self._row_weights
         block = self.scatter.update(rows, weights)
         self._reference = block.mean if self._reference is None else self._reference
-        counts = np.bincount(codes, minlength=len(self._counts))[:, None]
-        sums = _class_sums(block.rows, codes, len(counts)) / self._scales
+        counts = members.sum(axis=0)[:, None]
+        if weights is not None:
+            members = diags_array(1 / np.sqrt(weights)) @ members  # rows were scaled by the root
+        sums = members.T.astype(block.rows.dtype) @ block.rows
         self._sums += sums + counts * (block.mean - block.offset - self._reference)
         self._counts += counts
         return block
@@ -327,11 +338,12 @@ def _centred(rows, weights):
     return Block(rows, float(weight), first + rest, np.zeros_like(rest))
 
 
-def _class_sums(rows, codes, n_classes):
-    """Sum the rows of each class, shape (n_classes, n_features)."""
-    starts = np.arange(len(codes) + 1)
-    ones = np.ones(len(codes), rows.dtype)
-    return csr_array((ones, codes, starts), shape=(len(codes), n_classes)).T @ rows
+def class_members(classes, n_classes):
+    """Return the classes of rows as a sparse indicator, shape (n, n_classes)."""
+    if issparse(classes):
+        return classes
+    starts, ones = np.arange(len(classes) + 1), np.ones(len(classes))
+    return csr_array((ones, classes, starts), shape=(len(classes), n_classes))
 
 
 def _add_outer(matrix, scale, u, v):

@@ -8,13 +8,15 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array
 
-from cca_estimators._labels import label_array
+from cca_estimators._labels import read_labels
 from cca_estimators.metrics import _ranking
+from cca_estimators.metrics._relevance import relevance_of
 
 __all__ = [
     "average_precision",
     "mean_average_precision",
     "mean_reciprocal_rank",
+    "ndcg",
     "precision_at_k",
     "precision_recall_curve",
     "recall_at_k",
@@ -77,7 +79,7 @@ def _average_precision(relevant, similarity):
 
 
 def mean_average_precision(
-    query, gallery, query_labels, gallery_labels, *, metric="cosine", k=None
+    query, gallery, query_labels, gallery_labels, *, metric="cosine", k=None, exclude_self=False
 ):
     """Compute the mean average precision (MAP) of the queries.
 
@@ -87,16 +89,18 @@ def mean_average_precision(
         Embeddings of the queries.
     gallery : array-like, shape (n_gallery, n_components)
         Embeddings of the items to rank.
-    query_labels : array-like, shape (n_queries,)
-        Classes of the queries.
-    gallery_labels : array-like, shape (n_gallery,)
-        Classes of the items; those of the query's class are relevant.
+    query_labels : array-like, shape (n_queries,) or (n_queries, n_labels)
+        Classes of the queries, or an indicator matrix of several labels, dense or sparse.
+    gallery_labels : array-like, shape (n_gallery,) or (n_gallery, n_labels)
+        Those of the items; of the query's class, or of any label of its own, they are relevant.
     metric : {"cosine", "hamming"}, default="cosine"
         Cosine similarity of real embeddings, which is 0 for a row of zeros, or Hamming distance of
         bits (0 and 1).
     k : int, default=None
         Cut the ranked lists after k items, from 1 to the size of the gallery, and divide by
         ``min(R, k)`` for `R` relevant items; None: full lists.
+    exclude_self : bool, default=False
+        Leave item `i` out of the list of query `i`, for a search among the rows of one view.
 
     Returns
     -------
@@ -117,15 +121,17 @@ def mean_average_precision(
     1.0
     """
     figure = partial(_ranking.average_precisions, k=k)
-    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k)
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k, exclude_self)
 
 
-def precision_at_k(query, gallery, query_labels, gallery_labels, *, k, metric="cosine"):
+def precision_at_k(
+    query, gallery, query_labels, gallery_labels, *, k, metric="cosine", exclude_self=False
+):
     """Compute the mean share of relevant items among the first k.
 
     Parameters
     ----------
-    query, gallery, query_labels, gallery_labels, metric
+    query, gallery, query_labels, gallery_labels, metric, exclude_self
         As in `mean_average_precision`.
     k : int
         Number of items, from 1 to the size of the gallery. The divisor is k.
@@ -142,15 +148,17 @@ def precision_at_k(query, gallery, query_labels, gallery_labels, *, k, metric="c
     0.5
     """
     figure = partial(_ranking.precisions_at, k=k)
-    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k)
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k, exclude_self)
 
 
-def recall_at_k(query, gallery, query_labels, gallery_labels, *, k, metric="cosine"):
+def recall_at_k(
+    query, gallery, query_labels, gallery_labels, *, k, metric="cosine", exclude_self=False
+):
     """Compute the mean share of the relevant items that are among the first k.
 
     Parameters
     ----------
-    query, gallery, query_labels, gallery_labels, metric
+    query, gallery, query_labels, gallery_labels, metric, exclude_self
         As in `mean_average_precision`.
     k : int
         Number of items, from 1 to the size of the gallery. The divisor is the number of relevant
@@ -168,15 +176,17 @@ def recall_at_k(query, gallery, query_labels, gallery_labels, *, k, metric="cosi
     1.0
     """
     figure = partial(_ranking.recalls_at, k=k)
-    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k)
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, k, exclude_self)
 
 
-def mean_reciprocal_rank(query, gallery, query_labels, gallery_labels, *, metric="cosine"):
+def mean_reciprocal_rank(
+    query, gallery, query_labels, gallery_labels, *, metric="cosine", exclude_self=False
+):
     """Compute the mean reciprocal rank of the first relevant item (MRR).
 
     Parameters
     ----------
-    query, gallery, query_labels, gallery_labels, metric
+    query, gallery, query_labels, gallery_labels, metric, exclude_self
         As in `mean_average_precision`.
 
     Returns
@@ -191,17 +201,56 @@ def mean_reciprocal_rank(query, gallery, query_labels, gallery_labels, *, metric
     0.5
     """
     figure = _ranking.reciprocal_ranks
-    return _mean(figure, query, gallery, query_labels, gallery_labels, metric)
+    return _mean(figure, query, gallery, query_labels, gallery_labels, metric, None, exclude_self)
 
 
-def precision_recall_curve(query, gallery, query_labels, gallery_labels, *, metric="cosine"):
+def ndcg(
+    query, gallery, query_labels, gallery_labels, *, metric="cosine", k=None, exclude_self=False
+):
+    """Compute the mean normalised discounted cumulative gain (nDCG) of the queries.
+
+    The gain of an item is the number of labels that it shares with the query, over ``log2(1 +
+    rank)``; with one class for each row it is 1 for relevant items. Tied items have the mean gain
+    of their group [1]_.
+
+    Parameters
+    ----------
+    query, gallery, query_labels, gallery_labels, metric, exclude_self
+        As in `mean_average_precision`.
+    k : int, default=None
+        Count the first k items only; None: full lists.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 where no item comes before one that shares more labels.
+
+    References
+    ----------
+    .. [1] K. Jarvelin, J. Kekalainen, "Cumulated gain-based evaluation of IR techniques", ACM
+       Transactions on Information Systems 20(4), 422-446, 2002.
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import ndcg
+    >>> labels = [[1, 1, 0], [1, 0, 0], [0, 0, 1]]
+    >>> round(ndcg([[1.0, 0.0]], [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]], labels[:1], labels), 2)
+    0.86
+    """
+    compared = _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_self)
+    return float(_ranking.discounted_gains(*compared, metric, k).mean())
+
+
+def precision_recall_curve(
+    query, gallery, query_labels, gallery_labels, *, metric="cosine", exclude_self=False
+):
     """Compute the interpolated precision at 101 levels of recall, averaged over the queries.
 
     A query's precision at a level is the best of its precisions at that recall or beyond.
 
     Parameters
     ----------
-    query, gallery, query_labels, gallery_labels, metric
+    query, gallery, query_labels, gallery_labels, metric, exclude_self
         As in `mean_average_precision`.
 
     Returns
@@ -223,18 +272,28 @@ def precision_recall_curve(query, gallery, query_labels, gallery_labels, *, metr
     array([1.  , 1.  , 0.67, 0.67])
     """
     figures = {"precision": partial(_ranking.interpolated_precisions, levels=_RECALLS)}
-    measured = _measure(figures, query, gallery, query_labels, gallery_labels, metric)
+    measured = _measure(
+        figures, query, gallery, query_labels, gallery_labels, metric, None, exclude_self
+    )
     return measured["precision"].mean(axis=0), _RECALLS.copy()
 
 
-def _mean(figure, query, gallery, query_labels, gallery_labels, metric, k=None):
-    figures = {"figure": figure}
-    measured = _measure(figures, query, gallery, query_labels, gallery_labels, metric, k)
+def _mean(figure, query, gallery, query_labels, gallery_labels, metric, k, exclude_self):
+    figures, labels = {"figure": figure}, (query_labels, gallery_labels)
+    measured = _measure(figures, query, gallery, *labels, metric, k, exclude_self)
     return float(measured["figure"].mean())
 
 
-def _measure(figures, query, gallery, query_labels, gallery_labels, metric, k=None):
+def _measure(
+    figures, query, gallery, query_labels, gallery_labels, metric, k=None, exclude_self=False
+):
     """Check the input, then compute figures of each query that has relevant items."""
+    compared = _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_self)
+    return _ranking.measure(*compared, metric, figures)
+
+
+def _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_self):
+    """Return the embeddings, checked, and the relevance between them."""
     if metric not in _ranking.METRICS:
         raise ValueError(f"metric={metric!r} is not known; use one of {_ranking.METRICS}.")
     query, query_labels = _checked(query, query_labels, "query", metric)
@@ -246,10 +305,14 @@ def _measure(figures, query, gallery, query_labels, gallery_labels, metric, k=No
         )
     if k is not None and not (isinstance(k, Integral) and 1 <= k <= len(gallery)):
         raise ValueError(f"k={k!r} must be an int from 1 to the gallery's {len(gallery)} items.")
-    codes = np.unique(np.concatenate([query_labels, gallery_labels]), return_inverse=True)[1]
-    query_codes, gallery_codes = np.split(codes, [len(query)])
-    _require_relevant(np.isin(query_codes, gallery_codes))
-    return _ranking.measure(query, gallery, query_codes, gallery_codes, metric, figures)
+    if exclude_self and len(query) != len(gallery):
+        raise ValueError(
+            f"exclude_self=True is for queries that are the items themselves, but there are "
+            f"{len(query)} queries and {len(gallery)} items."
+        )
+    relevance = relevance_of(query_labels, gallery_labels, exclude_self)
+    _require_relevant(relevance.counts > 0)
+    return query, gallery, relevance
 
 
 def _checked(rows, labels, name, metric):
@@ -258,10 +321,10 @@ def _checked(rows, labels, name, metric):
     rows = check_array(rows, dtype=[np.float64, np.float32, *bits], input_name=name)
     if metric == "hamming" and not np.isin(rows, (0, 1)).all():
         raise ValueError(f"{name} has values other than 0 and 1, which Hamming distance needs.")
-    labels = label_array(labels, f"{name}_labels", warn=False)
-    if len(labels) != len(rows):
+    labels = read_labels(labels, f"{name}_labels", warn=False)
+    if labels.shape[0] != len(rows):
         raise ValueError(
-            f"{name} has {len(rows)} rows and {name}_labels {len(labels)}: each row needs one "
+            f"{name} has {len(rows)} rows and {name}_labels {labels.shape[0]}: each row needs one "
             "label."
         )
     return rows, labels
@@ -270,7 +333,7 @@ def _checked(rows, labels, name, metric):
 def _require_relevant(has_relevant):
     if not has_relevant.any():
         raise ValueError(
-            "No query has a relevant item: query_labels and gallery_labels share no class."
+            "No query has a relevant item: query_labels and gallery_labels share no class or label."
         )
     _warn_without_relevant(~has_relevant)
 

@@ -109,14 +109,13 @@ def _hits_at(ranked, k):
     return tie.hits_above + tie.drawn_moments()[0]
 
 
-def measure(query, gallery, query_codes, gallery_codes, metric, figures):
+def measure(query, gallery, relevance, metric, figures):
     """Compute figures of every query in one pass over the ranked lists.
 
     Parameters
     ----------
     query, gallery : ndarray, shapes (n_queries, n_components), (n_gallery, n_components)
-    query_codes, gallery_codes : ndarray of int
-        Class of each row.
+    relevance : SameClass or SharedLabels
     metric : {"cosine", "hamming"}
     figures : dict of callable
         Each maps a `Ranked` to an array with one row per query.
@@ -124,35 +123,125 @@ def measure(query, gallery, query_codes, gallery_codes, metric, figures):
     Returns
     -------
     dict of ndarray
-        One row per query that has relevant items, in no particular order.
+        One row per query that has relevant items, in the order of the queries.
     """
-    lists = _ranked_blocks(
-        -_comparable(query, metric), _comparable(gallery, metric), query_codes, gallery_codes
-    )
-    parts = [{name: figure(ranked) for name, figure in figures.items()} for ranked in lists]
-    return {name: np.concatenate([part[name] for part in parts]) for name in figures}
+    lists = _ranked_blocks(-_comparable(query, metric), _comparable(gallery, metric), relevance)
+    queries, parts = [], []
+    for block, ranked in lists:
+        queries.append(block)
+        parts.append({name: figure(ranked) for name, figure in figures.items()})
+    order = np.argsort(np.concatenate(queries))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in figures}
 
 
-def _ranked_blocks(query, gallery, query_codes, gallery_codes):
-    """Yield the ranked lists by blocks of queries that have equally many relevant items."""
-    order = np.argsort(gallery_codes, kind="stable")
-    sorted_codes = gallery_codes[order]
-    starts = sorted_codes.searchsorted(query_codes)
-    counts = sorted_codes.searchsorted(query_codes, side="right") - starts
-    rows, columns = _distinct_rows(gallery[order])
+def _ranked_blocks(query, gallery, relevance):
+    """Yield blocks of queries that have equally many relevant items, and their ranked lists."""
+    counts = relevance.counts
+    groups = [np.flatnonzero(counts == count) for count in np.unique(counts[counts > 0])]
+    for queries, keys in _key_blocks(query, gallery, relevance, groups):
+        relevance.mark(keys, queries)
+        yield queries, rank(keys, counts[queries[0]])
+
+
+def _key_blocks(query, gallery, relevance, groups):
+    """Yield the queries of each group in blocks, with the keys of all items."""
+    rows, columns = _distinct_rows(gallery[relevance.order])
     row_bytes = gallery.itemsize * len(gallery)
     n_product, n_block = _n_rows(_PRODUCT_BYTES, row_bytes), _n_rows(_BLOCK_BYTES, row_bytes)
-    for count in np.unique(counts[counts > 0]):
-        alike = np.flatnonzero(counts == count)
-        for batch in gen_batches(len(alike), n_product):
-            product = query[alike[batch]] @ rows.T
+    for group in groups:
+        for batch in gen_batches(len(group), n_product):
+            product = query[group[batch]] @ rows.T
             for block in gen_batches(len(product), n_block):
                 distance = product[block]
                 if columns is not None:
                     distance = distance.take(columns, axis=1)
-                keys = _keys(distance)
-                _mark(keys, starts[alike[batch]][block], count)
-                yield rank(keys, count)
+                queries, keys = group[batch][block], _keys(distance)
+                if relevance.own is not None:
+                    _put_last(keys, relevance.own[queries])
+                yield queries, keys
+
+
+def _put_last(keys, items):
+    keys[np.arange(len(keys)), items] = np.iinfo(keys.dtype).max - 1
+
+
+def discounted_gains(query, gallery, relevance, metric, k):
+    """Return the normalised discounted cumulative gain of each query that has relevant items.
+
+    The gain of an item is the number of labels that it shares with the query; tied items have the
+    mean gain of their group.
+    """
+    chosen = np.flatnonzero(relevance.counts > 0)
+    discounts = 1 / np.log2(np.arange(2, len(gallery) + 2))
+    if k is not None:
+        discounts[k:] = 0
+    blocks = _key_blocks(
+        -_comparable(query, metric), _comparable(gallery, metric), relevance, [chosen]
+    )
+    figures = []
+    for queries, keys in blocks:
+        gains = relevance.shared(queries).astype(np.float64)
+        if relevance.own is not None:
+            gains[np.arange(len(gains)), relevance.own[queries]] = 0
+        ideal = -np.sort(-gains, axis=1) @ discounts
+        figures.append(_expected_gains(keys, gains) @ discounts / ideal)
+    return np.concatenate(figures)
+
+
+def _expected_gains(keys, gains):
+    """Return the gains in the order of the keys, with the mean of each group of tied items."""
+    order = keys.argsort(axis=1)
+    keys = np.take_along_axis(keys, order, axis=1)
+    gains = np.take_along_axis(gains, order, axis=1)
+    begins = np.ones(keys.shape, bool)
+    begins[:, 1:] = keys[:, 1:] != keys[:, :-1]
+    starts = np.flatnonzero(begins)
+    lengths = np.diff(starts, append=begins.size)
+    means = np.add.reduceat(gains.ravel(), starts) / lengths
+    return np.repeat(means, lengths).reshape(keys.shape)
+
+
+def shares_retrieved(query, gallery, relevance, members, metric, k):
+    """Return the expected share of each class among the first k items of every query.
+
+    Parameters
+    ----------
+    members : ndarray, shape (n_gallery, n_classes)
+        Indicator of the classes of the items.
+    """
+    blocks = _key_blocks(
+        -_comparable(query, metric),
+        _comparable(gallery, metric),
+        relevance,
+        [np.arange(len(query))],
+    )
+    members, shares = members[relevance.order].astype(np.float32), []
+    for _, keys in blocks:
+        last = np.partition(keys, k - 1, axis=1)[:, k - 1 : k]
+        above, tied = keys < last, keys == last
+        left = (k - above.sum(axis=1)) / tied.sum(axis=1)  # chance of a tied item to be among them
+        shares.append((above @ members + left[:, None] * (tied @ members)) / k)
+    return np.concatenate(shares)
+
+
+def partner_ranks(query, gallery, metric):
+    """Return the rank of each query's own partner, the item of its number, shape (n,)."""
+    everything = np.arange(len(query))
+    blocks = _key_blocks(
+        -_comparable(query, metric), _comparable(gallery, metric), Pairs(everything), [everything]
+    )
+    ranks = [
+        (keys <= np.take_along_axis(keys, queries[:, None], axis=1)).sum(axis=1)
+        for queries, keys in blocks
+    ]
+    return np.concatenate(ranks)
+
+
+class Pairs(NamedTuple):
+    """Items in the order of the queries, none left out."""
+
+    order: np.ndarray
+    own: None = None
 
 
 def _n_rows(n_bytes, row_bytes):
@@ -178,12 +267,6 @@ def _keys(distance):
     keys ^= (keys >> (limits.bits - 1)) & limits.max
     keys <<= 1
     return keys
-
-
-def _mark(keys, starts, n_relevant):
-    """Set the lowest bit of the `n_relevant` keys of each row that begin at its start."""
-    for row, start in zip(keys, starts, strict=True):
-        row[start : start + n_relevant] |= 1
 
 
 def rank(keys, n_relevant):

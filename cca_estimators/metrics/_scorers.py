@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import UndefinedMetricWarning
 
-from cca_estimators._labels import has_label, label_array
+from cca_estimators._labels import has_label, read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _measure
 
@@ -170,8 +171,8 @@ def _labels(y, n_rows):
     """Return the labels to score by, with a warning if they tell nothing apart."""
     if y is None:
         return np.arange(n_rows)
-    labels = label_array(y)
-    if (labels == labels[0]).all():
+    labels = read_labels(y)
+    if not issparse(labels) and (labels == labels[0]).all():
         warnings.warn(
             f"All {len(labels)} rows to score have the class {labels.tolist()[0]!r}: the whole "
             "gallery is relevant to every query, so any embedding has the MAP 1. Shuffle the "

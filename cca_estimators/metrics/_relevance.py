@@ -1,0 +1,116 @@
+"""Which items are relevant to which queries: those of the same class, or of any shared label."""
+
+import numpy as np
+from scipy.sparse import issparse
+
+
+def relevance_of(query_labels, gallery_labels, exclude_self=False):
+    """Return the relevance between rows with labels as `read_labels` returns them.
+
+    Parameters
+    ----------
+    query_labels, gallery_labels : ndarray, or sparse indicator
+    exclude_self : bool, default=False
+        Whether query `i` is item `i`, which is not to be found.
+
+    Raises
+    ------
+    ValueError
+        If one side has several labels for a row and the other one, or their numbers differ.
+    """
+    if not (issparse(query_labels) or issparse(gallery_labels)):
+        codes = np.unique(np.concatenate([query_labels, gallery_labels]), return_inverse=True)[1]
+        relevance = SameClass(*np.split(codes, [len(query_labels)]))
+        return without_own(relevance) if exclude_self else relevance
+    shapes = query_labels.shape, gallery_labels.shape
+    if len({shape[1:] for shape in shapes}) > 1:
+        raise ValueError(
+            f"query_labels and gallery_labels have shapes {shapes[0]} and {shapes[1]}: both must "
+            "be classes, or indicators of the same labels."
+        )
+    relevance = SharedLabels(query_labels, gallery_labels)
+    return without_own(relevance) if exclude_self else relevance
+
+
+def without_own(relevance):
+    """Return the relevance with item `i` left out of the list of query `i`."""
+    relevance.own = np.argsort(relevance.order)
+    relevance.counts = np.maximum(relevance.counts - 1, 0)
+    return relevance
+
+
+class SameClass:
+    """Items of the query's class.
+
+    Parameters
+    ----------
+    query_codes, gallery_codes : ndarray of int
+        Class of each row.
+
+    Attributes
+    ----------
+    order : ndarray of int, shape (n_gallery,)
+        The gallery sorted by class: the items relevant to a query are one slice of it.
+    counts : ndarray of int, shape (n_queries,)
+        Number of items relevant to each query.
+    own : ndarray of int, shape (n_queries,), or None
+        Place of each query among the items, where it is to be left out.
+    """
+
+    own = None
+
+    def __init__(self, query_codes, gallery_codes):
+        self.order = np.argsort(gallery_codes, kind="stable")
+        self._query, self._gallery = query_codes, gallery_codes[self.order]
+        self._starts = self._gallery.searchsorted(query_codes)
+        self._stops = self._gallery.searchsorted(query_codes, side="right")
+        self.counts = self._stops - self._starts
+
+    def shared(self, queries):
+        """Return 1 for relevant items and 0 for others, shape (n, n_gallery)."""
+        return self._query[queries][:, None] == self._gallery
+
+    def mark(self, keys, queries):
+        """Set the lowest bit of the keys of relevant items, in the order of `order`."""
+        for row, start, stop in zip(keys, self._starts[queries], self._stops[queries], strict=True):
+            row[start:stop] |= 1
+        _unmark_own(keys, self.own, queries)
+
+
+class SharedLabels:
+    """Items that share a label with the query.
+
+    Parameters
+    ----------
+    query_members, gallery_members : sparse array, shapes (n_queries, C), (n_gallery, C)
+        Indicators of the labels.
+
+    Attributes
+    ----------
+    order, counts, own
+        As of `SameClass`; the gallery stays as it is.
+    """
+
+    own = None
+
+    def __init__(self, query_members, gallery_members):
+        self._query = query_members.toarray().astype(np.float32)
+        self._gallery = np.ascontiguousarray(gallery_members.toarray().astype(np.float32).T)
+        self.order = np.arange(gallery_members.shape[0])
+        sets, which = np.unique(self._query, axis=0, return_inverse=True)
+        counts = np.array([np.count_nonzero(one @ self._gallery) for one in sets])
+        self.counts = counts[which.ravel()]
+
+    def shared(self, queries):
+        """Return the number of labels that queries share with each item."""
+        return self._query[queries] @ self._gallery
+
+    def mark(self, keys, queries):
+        """Set the lowest bit of the keys of relevant items."""
+        keys |= self.shared(queries) > 0
+        _unmark_own(keys, self.own, queries)
+
+
+def _unmark_own(keys, own, queries):
+    if own is not None:
+        keys[np.arange(len(keys)), own[queries]] &= ~1

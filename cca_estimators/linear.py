@@ -4,7 +4,6 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.sparse import issparse
 
 from cca_estimators import _reading
 from cca_estimators._algebra import wide
@@ -328,12 +327,7 @@ class CCCA(LinearEmbedding):
         return wide.within(moments, spaces)
 
     def _gathered(self, views, y, scatter):
-        codes = self._read_classes(y, next(iter(views.values())).shape[0])
-        if issparse(codes):
-            raise ValueError(
-                "y has several labels for a row, which partial_fit does not add up: fit all rows "
-                "at once, or pass one label for each row."
-            )
+        codes = self._class_codes(y, next(iter(views.values())).shape[0])
         labels = self.classes_.tolist()
         new = {label: PairedScatter() for label in labels}
         for taken, blocks in _reading.blocks(views):

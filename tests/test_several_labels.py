@@ -89,7 +89,7 @@ def test_refusals(data):
     unlabelled[[4, 7]] = 0
     with pytest.raises(ValueError, match="2 rows without a label, the first of them row 4"):
         CCCA().fit(X, unlabelled)
-    with pytest.raises(ValueError, match="partial_fit does not add up"):
+    with pytest.raises(ValueError, match="several labels for a row"):
         CCCA().partial_fit(X, labels)
     with pytest.raises(ValueError, match="one class only"):
         CCCA().fit(X, np.c_[np.ones(90, int), np.zeros(90, int)])

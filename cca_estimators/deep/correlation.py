@@ -49,17 +49,17 @@ class CategoryObjective(nn.Module):
     Parameters
     ----------
     pair_weight, ridge : float
+    n_classes : int, default=None
         See `category_correlation_loss`.
     """
 
-    def __init__(self, pair_weight, ridge):
+    def __init__(self, pair_weight, ridge, n_classes=None):
         super().__init__()
-        self.pair_weight = pair_weight
-        self.ridge = ridge
+        self.options = (pair_weight, ridge, n_classes)
 
     def forward(self, outputs, codes, views):
         """Return the loss of a batch."""
-        return category_correlation_loss(*outputs, codes, self.pair_weight, self.ridge)
+        return category_correlation_loss(*outputs, codes, *self.options)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -219,7 +219,7 @@ class CDCCA(DeepCorrelation):
     _supervised = True
 
     def _objective(self, inputs, y):
-        return CategoryObjective(self.pair_weight, self.batch_reg)
+        return CategoryObjective(self.pair_weight, self.batch_reg, len(self.classes_))
 
     def _head(self):
         return CCCA(reg=self.reg, weighted=self.weighted)

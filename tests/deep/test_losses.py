@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from cca_estimators import CCA, CCCA
 from cca_estimators.deep.losses import category_correlation_loss, correlation_loss, triplet_loss
+from cca_estimators.deep.losses import correlation as correlation_module
+from cca_estimators.deep.losses.correlation import PRODUCTS, inverse_roots, polar_factor
 
 
 @pytest.fixture
@@ -17,6 +19,13 @@ def outputs():
     x = rng.standard_normal((40, 4))
     y = 0.7 * x @ rng.standard_normal((4, 3)) + rng.standard_normal((40, 3))
     return torch.from_numpy(x), torch.from_numpy(y)
+
+
+@pytest.fixture(params=["LAPACK", "products"])
+def form(request, monkeypatch):
+    """Let the algebra of the CPU be that of other devices too."""
+    if request.param == "products":
+        monkeypatch.setattr(correlation_module, "LAPACK", PRODUCTS)
 
 
 @pytest.fixture
@@ -44,6 +53,77 @@ def test_correlation_loss_in_single_precision_is_formed_in_double(outputs):
     assert single.item() == pytest.approx(double.item(), abs=1e-6)
 
 
+def test_category_loss_of_a_known_number_of_classes(outputs, labels):
+    expected = category_correlation_loss(*outputs, labels)
+    for n_classes in (6, 9):  # of which some have no row
+        loss = category_correlation_loss(*outputs, labels, n_classes=n_classes)
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+SPECTRA = {
+    "spread": np.geomspace(1, 1e-5, 10),
+    "repeated": np.full(10, 0.7),
+    "rank deficient": np.repeat([0.9, 0.0], 5),
+    "tiny": np.geomspace(1, 1e-9, 10),
+}
+
+
+def orthogonal(n, seed):
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
+
+
+def roots_of_covariances(shape, condition):
+    """Return symmetric roots of two matrices of some condition."""
+    q = [orthogonal(n, seed) for seed, n in enumerate(shape)]
+    return [v * np.geomspace(1, condition**-0.5, len(v)) @ v.T for v in q]
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e3, 1e6, 1e8])
+@pytest.mark.parametrize("shape", [(10, 10), (12, 10)])
+def test_inverse_roots_by_products(shape, condition):
+    roots = roots_of_covariances(shape, condition)
+    inverse = inverse_roots(*(torch.from_numpy(root @ root) for root in roots), ridge=1 / condition)
+    for ours, root in zip(inverse, roots, strict=True):
+        np.testing.assert_allclose(ours.numpy() @ root, np.eye(len(root)), atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (12, 10)])
+@pytest.mark.parametrize("spectrum", list(SPECTRA))
+def test_polar_factor_by_products_is_that_of_the_svd(spectrum, shape):
+    values = SPECTRA[spectrum]
+    u, v = orthogonal(shape[0], 2)[:, :10], orthogonal(10, 3)
+    factor = polar_factor(torch.from_numpy(u * values @ v.T)).numpy()
+    seen = values > 1e-6 * values[0]
+    in_range = u[:, seen].T @ factor @ v[:, seen]
+    np.testing.assert_allclose(in_range, np.eye(seen.sum()), atol=1e-8)
+    assert np.linalg.norm(factor, 2) < 1 + 1e-8
+    assert np.abs(u[:, values == 0].T @ factor).max(initial=0) < 1e-4
+    if spectrum == "rank deficient":
+        np.testing.assert_allclose(factor, u[:, seen] @ v[:, seen].T, atol=1e-8)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 1e-6])
+@pytest.mark.parametrize("spectrum", list(SPECTRA))
+def test_products_give_loss_and_gradient_of_lapack(spectrum, ridge, monkeypatch):
+    """Batches made from correlations, with outputs in units between 1 and 0.1."""
+    basis = np.random.default_rng(0).standard_normal((80, 20))
+    basis = np.linalg.qr(basis - basis.mean(axis=0))[0]
+    values = SPECTRA[spectrum] * (1 - 1e-3)
+    partner = values * basis[:, :10] + np.sqrt(1 - values**2) * basis[:, 10:]
+    units = np.geomspace(1, 0.1, 10)
+    x, y = (view @ orthogonal(10, 4) * units for view in (basis[:, :10], partner))
+    results = []
+    for form in (correlation_module.LAPACK, PRODUCTS):
+        monkeypatch.setattr(correlation_module, "LAPACK", form)
+        inputs = [torch.from_numpy(view).requires_grad_() for view in (x, y)]
+        loss = correlation_loss(*inputs, ridge)
+        results.append((loss.item(), *torch.autograd.grad(loss, inputs)))
+    assert results[1][0] == pytest.approx(results[0][0], abs=1e-6)
+    if spectrum in ("spread", "repeated"):  # elsewhere the gradient is not unique
+        for ours, theirs in zip(results[1][1:], results[0][1:], strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6 * float(theirs.abs().max()))
+
+
 @pytest.mark.parametrize("pair_weight", [0.0, 0.2, 1.0])
 def test_category_loss_is_that_of_the_linear_method(outputs, labels, pair_weight):
     views = dict(zip("xy", (view.numpy() for view in outputs), strict=True))
@@ -65,6 +145,7 @@ def test_category_loss_cannot_be_gamed_by_a_large_class():
     assert category_correlation_loss(x, x, labels, 0.2, ridge=1e-9).item() >= -4
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("loss", ["pairs", "classes"])
 def test_gradients_of_correlation_losses(outputs, labels, loss):
     labels = labels[:14]
@@ -76,6 +157,7 @@ def test_gradients_of_correlation_losses(outputs, labels, loss):
     assert torch.autograd.gradcheck(function, inputs)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(
     "case", ["dead unit", "constant", "rank deficient", "fewer rows than units"]
 )
@@ -96,6 +178,7 @@ def test_degenerate_batches_have_finite_losses_and_gradients(outputs, labels, ca
         assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("scale", [1e-15, 1e-6, 1e6])
 def test_correlation_losses_do_not_depend_on_scale(outputs, labels, scale):
     x, y = outputs
@@ -104,6 +187,7 @@ def test_correlation_losses_do_not_depend_on_scale(outputs, labels, scale):
         assert loss(scale * x, y, ridge=0.1).item() == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("scale", [0.0, 1e-40, 1e-20])
 def test_vanishing_outputs_have_finite_gradients_in_single_precision(outputs, labels, scale):
     x, y = (view.float() for view in outputs)
@@ -113,6 +197,7 @@ def test_vanishing_outputs_have_finite_gradients_in_single_precision(outputs, la
         assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_outputs_that_are_not_finite_give_a_loss_that_is_not(outputs, labels, value):
     x, y = outputs
@@ -123,6 +208,7 @@ def test_outputs_that_are_not_finite_give_a_loss_that_is_not(outputs, labels, va
         assert triplet_loss(x[:, :3], y, labels, mining=mining).isnan()
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("n", [1, 2])
 def test_the_smallest_batches_are_finite(outputs, n):
     x, y = (view[:n].clone().requires_grad_() for view in outputs)

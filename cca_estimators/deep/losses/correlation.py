@@ -1,12 +1,19 @@
 """Losses of canonical correlation: of the pairs of a batch, and of its classes.
 
-Plain functions of tensors. Covariances are formed and factorised in float64.
+Plain functions of tensors. Covariances are formed and factorised in float64: on the CPU by LAPACK,
+elsewhere by products alone, which need no answer from the device before the next step is sent.
 """
 
+from functools import cache
+from math import sqrt
+
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _NO_VARIANCE = torch.finfo(torch.float32).tiny
+_LEAST_CORRELATION = 1e-6  # relative to the largest; below it the gradient is damped, off the CPU
+_LEAST_RIDGE = 1e-14  # what float64 can tell from none
 
 
 def correlation_loss(x, y, ridge=1e-3):
@@ -47,7 +54,7 @@ def correlation_loss(x, y, ridge=1e-3):
     return _minus_correlations(x.T @ x / len(x), y.T @ y / len(y), x.T @ y / len(x), ridge)
 
 
-def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3):
+def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3, n_classes=None):
     """Return minus the sum of the correlations of a batch over pairs of the same class.
 
     As `correlation_loss`, with the moments of cluster CCA [1]_: rows weigh by the number of pairs
@@ -66,6 +73,9 @@ def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3):
     ridge : float, default=1e-3
         Ridge relative to the mean variance of the outputs of a view; above 0 unless the
         covariances of every batch are regular.
+    n_classes : int, default=None
+        Number of classes, for labels from 0 to one less: nothing is then asked of the device. None:
+        whatever labels the batch holds.
 
     Returns
     -------
@@ -89,12 +99,12 @@ def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3):
     -1.0
     """
     x, y = _float64(x), _float64(y)
-    _, codes, counts = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
+    members = _members(labels.to(x.device), n_classes)
+    counts = members.sum(dim=0)
     n_pairs = counts.square().sum()
-    weights = (counts[codes] / n_pairs.double())[:, None]
+    weights = (members @ counts / n_pairs)[:, None]
     x, y = (view - (weights * view).sum(dim=0) for view in (x, y))
-    members = F.one_hot(codes).double().T
-    of_classes = (members @ x).T @ (members @ y) / n_pairs
+    of_classes = (members.T @ x).T @ (members.T @ y) / n_pairs
     weighted = weights * x
     cross = pair_weight * (weighted.T @ y) + (1 - pair_weight) * of_classes
     return _minus_correlations(weighted.T @ x, (weights * y).T @ y, cross, ridge)
@@ -106,15 +116,141 @@ def _float64(x):
 
 
 def _minus_correlations(xx, yy, xy, ridge):
-    if not (torch.isfinite(xx).all() and torch.isfinite(yy).all()):
-        return torch.nan * xy.sum()
-    whitened = torch.linalg.solve_triangular(_factor(xx, ridge), xy, upper=False)
-    whitened = torch.linalg.solve_triangular(_factor(yy, ridge), whitened.T, upper=False)
-    return -torch.linalg.svdvals(whitened).sum()
+    return _MinusNuclearNorm.apply(_with_ridge(xx, ridge), _with_ridge(yy, ridge), xy, ridge)
 
 
-def _factor(covariance, ridge):
+def _members(labels, n_classes):
+    """Return 1 at the class of each row and 0 elsewhere, shape (n, n_classes)."""
+    if n_classes is None:
+        _, labels = torch.unique(labels, return_inverse=True)
+        n_classes = -1
+    return F.one_hot(labels, n_classes).double()
+
+
+def _with_ridge(covariance, ridge):
     variance = covariance.diagonal().mean()
     absolute = torch.where(variance > _NO_VARIANCE, ridge * variance, 1.0)
     identity = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
-    return torch.linalg.cholesky(covariance + absolute * identity)
+    return covariance + absolute * identity
+
+
+class _MinusNuclearNorm(torch.autograd.Function):
+    """Minus the nuclear norm of ``K = W_x C W_y'``, for any `W` with ``W A W' = I``.
+
+    With the polar factor `P` of `K` (``U V'`` of its SVD), the norm is ``<P, K>`` and its gradients
+    are ``W_x' P W_y`` in `C` and ``-W_x' (P K') W_x / 2`` in `A_x`, alike in `A_y`.
+    """
+
+    @staticmethod
+    def forward(ctx, xx, yy, xy, ridge):
+        whiten, polar = LAPACK if xx.device.type == "cpu" else PRODUCTS
+        from_x, from_y = whiten(xx, yy, ridge)
+        whitened = from_x @ xy @ from_y.T
+        factor = polar(whitened)
+        ctx.save_for_backward(from_x, from_y, whitened, factor)
+        return -(factor * whitened).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        from_x, from_y, whitened, factor = ctx.saved_tensors
+        of_xx = from_x.T @ (factor @ whitened.T) @ from_x
+        of_yy = from_y.T @ (factor.T @ whitened) @ from_y
+        of_xy = from_x.T @ factor @ from_y
+        return gradient / 2 * of_xx, gradient / 2 * of_yy, -gradient * of_xy, None
+
+
+def _inverse_factors(xx, yy, ridge):
+    """Return the inverse Cholesky factors of two covariances; NaN if one of them is not finite."""
+    if not torch.isfinite(xx.sum() + yy.sum()):
+        return torch.nan * xx, torch.nan * yy
+    return [
+        torch.linalg.solve_triangular(
+            torch.linalg.cholesky(matrix),
+            torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device),
+            upper=False,
+        )
+        for matrix in (xx, yy)
+    ]
+
+
+def _polar_by_svd(matrix):
+    if not torch.isfinite(matrix).all():
+        return torch.nan * matrix
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    return u @ vt
+
+
+def inverse_roots(xx, yy, ridge):
+    """Return ``A^-1/2`` of two covariances with a ridge, by the coupled Newton-Schulz iteration.
+
+    Parameters
+    ----------
+    xx, yy : Tensor, shapes (p, p), (q, q)
+        Covariances to which `ridge` times their mean variance was added.
+    ridge : float
+        Bounds the condition of the covariances, and so the number of iterations.
+
+    Returns
+    -------
+    tuple of Tensor, shapes of `xx`, `yy`
+    """
+    size = max(len(xx), len(yy))
+    y = torch.stack([_filled_up(matrix, size) for matrix in (xx, yy)])
+    norms = torch.linalg.matrix_norm(y, keepdim=True)
+    identity = torch.eye(size, dtype=y.dtype, device=y.device).expand_as(y)
+    y, z = y / norms, identity
+    ridge = max(ridge, _LEAST_RIDGE)
+    for scale in _scales(sqrt(ridge / (size * (1 + ridge)))):
+        step = torch.baddbmm(identity, z, y, beta=1.5 * scale, alpha=-0.5 * scale**3)
+        y, z = y @ step, step @ z
+    z = z / norms.sqrt()
+    return z[0, : len(xx), : len(xx)], z[1, : len(yy), : len(yy)]
+
+
+def polar_factor(matrix):
+    """Return ``U V'`` of the singular value decomposition by the Newton-Schulz iteration.
+
+    On singular directions of less than a millionth of the largest it is less than ``U V'``, and 0
+    on those of zero, where ``U V'`` is not unique.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (p, q)
+
+    Returns
+    -------
+    Tensor, shape (p, q)
+    """
+    x = matrix / torch.linalg.matrix_norm(matrix).clamp_min(torch.finfo(matrix.dtype).tiny)
+    for scale in _scales(_LEAST_CORRELATION / sqrt(min(matrix.shape))):
+        x = torch.addmm(x, x, x.T @ x, beta=1.5 * scale, alpha=-0.5 * scale**3)
+    return x
+
+
+@cache
+def _scales(least):
+    """Return the factors that bring numbers from `least` to 1 to one most quickly.
+
+    One iteration makes ``(3 s x - (s x)^3) / 2`` of a number. The factor `s` which gives both ends
+    of an interval the same value lifts the lower one most.
+    """
+    scales = []
+    while least < 1 - 1e-8:
+        scale = sqrt(3 / (1 + least + least**2))
+        scales.append(scale)
+        least = scale * least * (3 - (scale * least) ** 2) / 2
+    return (*scales, 1.0)  # an error of e becomes one of 3 e^2 / 2
+
+
+def _filled_up(covariance, size):
+    """Return a covariance of `size` outputs, the further ones of mean variance on their own."""
+    missing = size - len(covariance)
+    if not missing:
+        return covariance
+    further = torch.eye(missing, dtype=covariance.dtype, device=covariance.device)
+    return torch.block_diag(covariance, further * covariance.diagonal().mean())
+
+
+LAPACK = _inverse_factors, _polar_by_svd
+PRODUCTS = inverse_roots, polar_factor

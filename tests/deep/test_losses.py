@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from cca_estimators import CCA, CCCA
 from cca_estimators.deep.losses import category_correlation_loss, correlation_loss, triplet_loss
 from cca_estimators.deep.losses import correlation as correlation_module
+from cca_estimators.deep.losses import triplets as triplets_module
 from cca_estimators.deep.losses.correlation import PRODUCTS, inverse_roots, polar_factor
 
 
@@ -26,6 +27,13 @@ def form(request, monkeypatch):
     """Let the algebra of the CPU be that of other devices too."""
     if request.param == "products":
         monkeypatch.setattr(correlation_module, "LAPACK", PRODUCTS)
+
+
+@pytest.fixture(params=["padded", "static"])
+def shapes(request, monkeypatch):
+    """Let the shapes on the CPU be those of other devices too."""
+    if request.param == "static":
+        monkeypatch.setattr(triplets_module, "PADDED_ON", set())
 
 
 @pytest.fixture
@@ -208,6 +216,7 @@ def test_outputs_that_are_not_finite_give_a_loss_that_is_not(outputs, labels, va
         assert triplet_loss(x[:, :3], y, labels, mining=mining).isnan()
 
 
+@pytest.mark.usefixtures("shapes")
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("n", [1, 2])
 def test_the_smallest_batches_are_finite(outputs, n):
@@ -250,6 +259,7 @@ def loop(x, y, labels, margin, distance, include_pair, mining):
     return torch.stack(hinges).mean()
 
 
+@pytest.mark.usefixtures("shapes")
 @pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard"])
 @pytest.mark.parametrize("distance", ["cosine", "sqeuclidean"])
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -299,6 +309,7 @@ def test_random_mining_by_a_generator_leaves_the_global_one_alone():
     assert (torch.get_rng_state() == state).all()
 
 
+@pytest.mark.usefixtures("shapes")
 def test_random_mining_draws_every_negative_alike():
     x, y = torch.tensor([[1.0, 0]] * 6), F.normalize(torch.randn(6, 2))
     labels = torch.tensor([0, 1, 1, 1, 1, 1])
@@ -312,6 +323,7 @@ def test_random_mining_draws_every_negative_alike():
     assert torch.stack(losses).mean().item() == pytest.approx(np.mean(hinges), abs=0.01)
 
 
+@pytest.mark.usefixtures("shapes")
 @pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard", "random"])
 @pytest.mark.parametrize("labels", [[3, 3, 3, 3], [0, 1, 2, 3]])
 def test_batches_without_triplets_have_no_gradient(mining, labels):

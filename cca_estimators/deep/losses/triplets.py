@@ -1,7 +1,17 @@
-"""Hinges of the cross-modal triplets of a batch, a plain function of tensors."""
+"""Hinges of the cross-modal triplets of a batch, a plain function of tensors.
+
+A sum of hinges is linear in the distances while the same hinges are above 0. Each way of mining
+therefore says how often each distance counts, and loss and gradient follow by one sum. Off the CPU
+all shapes are those of the batch, whatever its labels, so that nothing waits for the device.
+"""
+
+from functools import cached_property
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+PADDED_ON = {"cpu"}  # where it costs nothing to ask how large the largest class is
 
 
 def triplet_loss(
@@ -61,12 +71,12 @@ def triplet_loss(
     tensor(0.5000)
     """
     distances = _DISTANCES[distance](x, y)
-    columns, valid = _positives(labels, include_pair)
-    triplets = columns, valid, labels[:, None] != labels
+    candidates = _Candidates(labels, include_pair)
     mine = _MINERS[mining]
-    loss = mine(distances, *triplets, margin, generator)
+    loss = _MeanHinge.apply(distances, candidates, margin, mine, generator)
     if symmetric:
-        loss = (loss + mine(distances.T.contiguous(), *triplets, margin, generator)) / 2
+        other = distances.T.contiguous()
+        loss = (loss + _MeanHinge.apply(other, candidates, margin, mine, generator)) / 2
     return loss
 
 
@@ -81,85 +91,123 @@ def _squared_distances(x, y):
     return squares.clamp_min(0)
 
 
-def _positives(labels, include_pair):
-    """Return the columns of each row's class, padded to one width, and which are positives."""
-    _, codes, counts = torch.unique(labels, return_inverse=True, return_counts=True)
-    first = (counts.cumsum(0) - counts)[codes][:, None]
-    places = torch.arange(counts.max(), device=labels.device)
-    columns = codes.argsort()[(first + places).clamp_max(len(labels) - 1)]
-    valid = places < counts[codes][:, None]
-    if not include_pair:
-        valid &= columns != torch.arange(len(labels), device=labels.device)[:, None]
-    return columns, valid
+class _Candidates:
+    """Masks (n, n) of the positives and the negatives of each row's anchor."""
+
+    def __init__(self, labels, include_pair):
+        self.negative = labels[:, None] != labels
+        self.positive = ~self.negative
+        if not include_pair:
+            self.positive.fill_diagonal_(False)
+        has_both = self.positive.any(dim=1, keepdim=True) & self.negative.any(dim=1, keepdim=True)
+        self.considered = self.positive & has_both
+
+    @cached_property
+    def columns(self):
+        """The columns that hold positives, and which do: all, or on the CPU those few alone."""
+        mask = self.considered
+        if mask.device.type not in PADDED_ON:
+            return torch.arange(len(mask), device=mask.device).expand_as(mask), mask
+        rows, found = mask.nonzero(as_tuple=True)
+        counts = mask.sum(dim=1)
+        places = torch.arange(len(found)) - (counts.cumsum(0) - counts)[rows]
+        columns = torch.zeros(len(mask), counts.max(), dtype=torch.int64)
+        columns[rows, places] = found
+        return columns, torch.arange(columns.shape[1]) < counts[:, None]
 
 
-def _batch_all(distances, columns, valid, negative, margin, generator):
-    """Average over all triplets.
+class _MeanHinge(torch.autograd.Function):
+    """Mean hinge of the triplets that a way of mining considers.
 
-    The sum of the hinges is linear in the distances between changes of the active set: a distance
-    to a positive counts once for each negative nearer than it plus the margin, found by binary
-    search among the sorted negatives, and one to a negative minus once for each positive that
-    reaches beyond it, found by adding up where the positives came to lie.
+    It returns the sum of the hinges, how often each distance counts in it, a negative number for
+    one to a negative, and the number of the triplets.
     """
-    to_positives = distances.gather(1, columns)
-    with torch.no_grad():
-        ordered, order = _sorted_negatives(distances, negative)
-        nearer = torch.searchsorted(ordered, to_positives + margin) * valid
-        n_positives = valid.sum(dim=1, keepdim=True, dtype=torch.int32)
-        reach = torch.zeros(len(order), len(order) + 1, dtype=torch.int32, device=order.device)
-        reach.scatter_add_(1, nearer, valid.int())
-        beyond = n_positives - reach[:, :-1].cumsum(dim=1, dtype=torch.int32)
-        beyond = torch.empty_like(beyond).scatter_(1, order, beyond) * negative
-        n_triplets = (n_positives * negative.sum(dim=1, keepdim=True)).sum()
-    total = _exact_sum(nearer * (to_positives + margin)) - _exact_sum(beyond * distances)
-    return (total / n_triplets.clamp_min(1)).to(distances.dtype)
+
+    @staticmethod
+    def forward(ctx, distances, candidates, margin, mine, generator):
+        total, counts, n_triplets = mine(distances, candidates, margin, generator)
+        n_triplets = n_triplets.clamp_min(1)
+        ctx.save_for_backward(counts, n_triplets)
+        nan_if_any_is = 0.0 * distances.sum()
+        return (total / n_triplets).to(distances.dtype) + nan_if_any_is
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        counts, n_triplets = ctx.saved_tensors
+        return gradient / n_triplets * counts, None, None, None, None
 
 
-def _batch_hard(distances, columns, valid, negative, margin, generator):
-    farthest = distances.gather(1, columns).masked_fill(~valid, -torch.inf).amax(dim=1)
-    nearest = distances.masked_fill(~negative, torch.inf).amin(dim=1)
-    considered = valid.any(dim=1) & negative.any(dim=1)
-    return _mean(F.relu(farthest - nearest + margin)[considered], distances)
+def _batch_all(distances, candidates, margin, generator):
+    """Count all triplets.
+
+    In the order of the distances, with the margin added to those to positives, a positive counts
+    once for each negative before it, and a negative minus once for each positive after it.
+    """
+    positive, negative = candidates.positive, candidates.negative
+    margins = margin * positive.to(distances.dtype)
+    keys = distances + margins
+    order = _order(keys.masked_fill(~(positive | negative), torch.inf))
+    is_negative = negative.gather(1, order)
+    before = is_negative.cumsum(dim=1, dtype=torch.int32)
+    places = torch.arange(1, len(order) + 1, dtype=torch.int32, device=order.device)
+    n_positives = positive.sum(dim=1, keepdim=True, dtype=torch.int32)
+    minus_after = places - before - n_positives
+    counts = torch.where(is_negative, minus_after, before)
+    counts = torch.empty_like(counts).scatter_(1, order, counts) * (positive | negative)
+    n_triplets = (n_positives * negative.sum(dim=1, keepdim=True)).sum()
+    return _exact_sum(counts * keys), counts, n_triplets
 
 
-def _semi_hard(distances, columns, valid, negative, margin, generator):
-    to_positives = distances.gather(1, columns)
-    ordered, order = _sorted_negatives(distances.detach(), negative)
-    place = torch.searchsorted(ordered, to_positives.detach(), right=True)
-    chosen = order.gather(1, torch.minimum(place, _last(negative)))
-    hinges = F.relu(to_positives - distances.gather(1, chosen) + margin)
-    return _mean(hinges[valid & negative.any(dim=1, keepdim=True)], distances)
+def _batch_hard(distances, candidates, margin, generator):
+    """Count the farthest positive of each anchor, and its nearest negative."""
+    farthest = distances.masked_fill(~candidates.positive, -torch.inf).argmax(dim=1, keepdim=True)
+    nearest = distances.masked_fill(~candidates.negative, torch.inf).argmin(dim=1, keepdim=True)
+    considered = candidates.considered.any(dim=1, keepdim=True)
+    return _counted(distances, farthest, nearest, considered, margin)
 
 
-def _random(distances, columns, valid, negative, margin, generator):
-    order = (~negative).to(torch.uint8).argsort(dim=1, stable=True)
+def _semi_hard(distances, candidates, margin, generator):
+    """Count each positive with the nearest negative beyond it, or the farthest of all."""
+    columns, considered = candidates.columns
+    to_negatives = distances.masked_fill(~candidates.negative, torch.inf)
+    order = _order(to_negatives)
+    place = torch.searchsorted(
+        to_negatives.gather(1, order), distances.gather(1, columns), right=True
+    )
+    last = (candidates.negative.sum(dim=1, keepdim=True) - 1).clamp_min(0)
+    chosen = order.gather(1, torch.minimum(place, last))
+    return _counted(distances, columns, chosen, considered, margin)
+
+
+def _random(distances, candidates, margin, generator):
+    """Count each positive with a negative drawn evenly."""
+    columns, considered = candidates.columns
+    numbers = candidates.negative.cumsum(dim=1, dtype=torch.int32)
     draws = torch.rand(columns.shape, device=distances.device, generator=generator)
-    place = (draws * negative.sum(dim=1, keepdim=True)).long()
-    chosen = order.gather(1, torch.minimum(place, _last(negative)))
-    hinges = F.relu(distances.gather(1, columns) - distances.gather(1, chosen) + margin)
-    return _mean(hinges[valid & negative.any(dim=1, keepdim=True)], distances)
+    ordinals = (draws * numbers[:, -1:]).int()
+    chosen = torch.searchsorted(numbers, ordinals, right=True).clamp_max(len(numbers) - 1)
+    return _counted(distances, columns, chosen, considered, margin)
 
 
-def _last(negative):
-    """Return the place of each row's last negative, shape (n, 1); 0 where there is none."""
-    return (negative.sum(dim=1, keepdim=True) - 1).clamp_min(0)
-
-
-def _mean(hinges, distances):
-    return hinges.mean() if len(hinges) else 0.0 * distances.sum()
+def _counted(distances, positives, negatives, considered, margin):
+    """Return what `_MeanHinge` needs, of the triplets of two columns each (n, m)."""
+    hinges = distances.gather(1, positives) - distances.gather(1, negatives) + margin
+    active = ((hinges > 0) & considered).int()
+    counts = torch.zeros(distances.shape, dtype=torch.int32, device=distances.device)
+    counts.scatter_add_(1, positives, active).scatter_add_(1, negatives, -active)
+    return _exact_sum(hinges * active), counts, considered.sum()
 
 
 def _exact_sum(values):
     return values.sum(dtype=torch.float32 if values.device.type == "mps" else torch.float64)
 
 
-def _sorted_negatives(distances, negative):
-    """Return each row's distances to negatives, ascending, then infinity; and their columns."""
-    distances = distances.masked_fill(~negative, torch.inf)
-    if distances.device.type != "cpu":
-        return distances.sort(dim=1)
-    order = torch.from_numpy(distances.numpy().argsort(axis=1))  # several times faster
-    return distances.gather(1, order), order
+def _order(values):
+    """Return the columns of each row in ascending order of their values."""
+    if values.device.type != "cpu":
+        return values.argsort(dim=1)
+    return torch.from_numpy(values.numpy().argsort(axis=1))  # several times faster
 
 
 _DISTANCES = {"cosine": _cosine_distances, "sqeuclidean": _squared_distances}

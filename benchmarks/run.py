@@ -1,6 +1,6 @@
 """Run the benchmarks, each in a fresh process, and write what came of them to results/summary.md.
 
-    python benchmarks/run.py                              # all but learning, half an hour or more
+    python benchmarks/run.py                              # all but those by name, half an hour
     python benchmarks/run.py linear map                   # some
     python benchmarks/run.py --data grid_digits.npz       # with the quality of retrieval on a file
     python benchmarks/run.py --quick                      # a smoke test of a minute or two
@@ -21,10 +21,11 @@ import _common
 
 FOLDER = Path(__file__).resolve().parent
 PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
-TAKE_DATA = ("learning", "quality")
-BY_NAME_ONLY = ("learning",)  # a quarter of an hour
+TAKE_DATA = ("classes", "learning", "quality")
+BY_NAME_ONLY = ("classes", "learning")  # a quarter of an hour
 # Constants of the scripts that make them small, for --quick.
 QUICK = {
+    "classes": {"N_SEEDS": 1},
     "epoch": {"N_ROWS": 800},
     "exactness": {},
     "index": {"N_GALLERY": 2_000, "N_QUERIES": 100, "SIZES": (500, 1_000, 2_000)},

@@ -19,6 +19,7 @@ from cca_estimators.metrics import (
 from cca_estimators.persistence import load, save
 from cca_estimators.preprocessing import PerView
 from cca_estimators.retrieval import CrossModalIndex
+from cca_estimators.semantic import SemanticMatching
 from cca_estimators.views import Views
 
 __version__ = "0.2.0.dev0"
@@ -58,6 +59,7 @@ __all__ = [
     "PerView",
     "RetrievalCurveDisplay",
     "RetrievalDisplay",
+    "SemanticMatching",
     "Views",
     "__version__",
     "cross_modal_map",

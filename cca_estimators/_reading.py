@@ -10,7 +10,7 @@ from sklearn import get_config
 from sklearn.utils import gen_batches
 
 from cca_estimators._compat import column_names
-from cca_estimators.views import check_name, n_rows
+from cca_estimators.views import check_name, n_rows, take_rows
 
 ARRAY_NAMES = ("first", "second")
 _BLOCK_BYTES = 2**25
@@ -148,6 +148,32 @@ def blocks(views):
     size = max(1, int(budget / row_bytes))
     for taken in gen_batches(next(iter(views.values())).shape[0], size):
         yield taken, [_flat_block(rows, taken, name) for name, rows in views.items()]
+
+
+def some_rows(rows, numbers):
+    """Return some rows of an array in memory, or what reads them from a file when it is sliced."""
+    if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):
+        return rows[numbers]
+    return _RowsInFile(rows, numbers)
+
+
+class _RowsInFile:
+    """Some rows of an array in a file, with the look of an h5py dataset."""
+
+    chunks = None
+
+    def __init__(self, rows, numbers):
+        self.rows = rows
+        self.numbers = numbers
+        self.shape = (len(numbers), *rows.shape[1:])
+        self.ndim = len(self.shape)
+        self.dtype = rows.dtype
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __getitem__(self, key):
+        return take_rows(self.rows, self.numbers[key])
 
 
 def _flat_block(rows, taken, name):

@@ -51,6 +51,7 @@ TRUSTED = (
     "cca_estimators.metrics._scorers.cross_modal_map",
     "cca_estimators.metrics._scorers.cross_modal_scores",
     "cca_estimators.preprocessing.PerView",
+    "cca_estimators.semantic.SemanticMatching",
     "numpy.dtype",
     "sklearn.metrics._scorer._PassthroughScorer",
     *(f"sklearn.model_selection._split.{name}" for name in _SPLITTERS),

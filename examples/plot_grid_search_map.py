@@ -26,7 +26,7 @@ train, test = (load_spoken_digits(subset=part, return_X_y=True) for part in ("tr
 train = train[0][::2], train[1][::2]
 flatten = PerView(audio=StandardScaler(), visual=StandardScaler())
 pipe = make_pipeline(flatten, PerView(audio=PCA(8)), TNNCCCA(max_epochs=25, random_state=0))
-grid = {"perview-2__audio__n_components": [4, 8, 16], "tnnccca__margin": [0.2, 0.5, 1.0]}
+grid = {"perview-2__audio__n_components": [4, 8, 16], "tnnccca__margin": [0.1, 0.3, 1.0]}
 folds = StratifiedKFold(2, shuffle=True, random_state=0)
 search = GridSearchCV(pipe, grid, scoring=cross_modal_scores, refit="map", cv=folds)
 search.fit(*train)

@@ -18,6 +18,7 @@ from cca_estimators import (
     UGACH,
     Contrastive,
     PerView,
+    SemanticMatching,
 )
 
 DEEP = {"hidden_layer_sizes": (16,), "max_epochs": 15, "random_state": 0, "device": "cpu"}
@@ -34,13 +35,14 @@ def embeddings():
         CDCCA(**DEEP),
         SDCCA(lstm_size=8, **DEEP),
         LSTMCCCA(lstm_size=8, **DEEP),
-        TNNCCCA(**DEEP),
+        TNNCCCA(n_components=10, **DEEP),
         Contrastive(loss="supervised", **DEEP),
         Contrastive(loss="infonce", **DEEP),
         ACMR(**DEEP),
         UCAL(**DEEP),
         UGACH(n_bits=16, **DEEP),
         AGAH(n_bits=16, feature_size=16, **DEEP),
+        SemanticMatching(CCCA(), random_state=0),
     ]
 
 

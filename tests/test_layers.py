@@ -14,7 +14,7 @@ ROOMS = [
     ["_reading", "datasets"],
     ["_algebra", "media"],
     ["metrics"],
-    ["_base"],
+    ["_base", "_cross_fitting"],
     ["_incremental"],
     ["linear", "kernel", "preprocessing", "semantic", "retrieval", "persistence"],
     ["base"],

@@ -32,6 +32,8 @@ class MLPTower(nn.Sequential):
         Share of the hidden units dropped in training.
     batch_norm : bool, default=True
         Whether to normalise the input and the hidden units over the batch.
+    input_norm : bool, default=True
+        Whether `batch_norm` is for the input too; False keeps the weights of its features.
 
     Examples
     --------
@@ -50,9 +52,10 @@ class MLPTower(nn.Sequential):
         activation="relu",
         dropout=0.0,
         batch_norm=True,
+        input_norm=True,
     ):
         layers = [nn.Flatten()]
-        if batch_norm:
+        if batch_norm and input_norm:
             layers.append(nn.BatchNorm1d(n_features))
         for size in hidden_layer_sizes:
             layers.append(nn.Linear(n_features, size))

@@ -1,17 +1,24 @@
 """Triplet networks joined with cluster CCA."""
 
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, field
+from math import prod
+from numbers import Integral, Real
 
+from sklearn.base import clone
+from sklearn.utils import check_random_state, get_tags
 from torch import nn
 
-from cca_estimators._compat import Interval, StrOptions
+from cca_estimators._compat import HasMethods, Interval, StrOptions
+from cca_estimators._cross_fitting import cross_fitted
 from cca_estimators.deep.losses.triplets import triplet_loss
 from cca_estimators.deep.training.docs import documented
 from cca_estimators.deep.training.estimator import HeadedEmbedding
+from cca_estimators.kernel import CKCCA
 from cca_estimators.linear import CCCA
 
 __all__ = ["TNNCCCA"]
+
+_OF_NAMED = {"reg": "auto", "weighted": True, "pair_weight": 0.0}  # an instance brings its own
 
 
 class TripletObjective(nn.Module):
@@ -43,23 +50,35 @@ class TNNCCCA(HeadedEmbedding):
     the mean of ``[d(a, p) - d(a, n) + margin]_+`` over the triplets of a batch: an anchor `a` in
     one view, a positive `p` of its class and a negative `n` of another class in the other view.
 
-    The network of the authors is ``hidden_layer_sizes=(100, 100, 100), activation="tanh",
-    dropout=0.1, batch_norm=False, max_epochs=10, batch_size=45, learning_rate=1e-3, margin=0.5,
-    distance="sqeuclidean", symmetric=False, include_pair=False``, and ``pair_weight=0.2`` for the
-    cluster CCA before it. Its top is a sigmoid of a hyperbolic tangent, which keeps the outputs so
-    close together that a hinge on the cosine could never close; here the top is linear.
+    The networks learn from cross-fitted variates, each row's from a cluster CCA of the other folds:
+    those of the cluster CCA that knows the row are far cleaner than a new row's. Batches do not
+    normalise them, which would undo their weights.
+
+    The authors' setting is linear: ``first="ccca", n_folds=1, pair_weight=0.2, n_components=10,
+    hidden_layer_sizes=(100, 100, 100), activation="tanh", dropout=0.1, batch_norm=False,
+    max_epochs=10, batch_size=45, margin=0.5, mining="batch_all", distance="sqeuclidean",
+    symmetric=False, include_pair=False``. Their top is a sigmoid of a hyperbolic tangent, which
+    keeps the outputs so close together that a hinge on the cosine could never close; here the top
+    is linear.
 
     Read more in the :ref:`User Guide <triplets>`.
 
     Parameters
     ----------
-    n_components : int, default=10
+    n_components : int, default=64
         Number of outputs of a tower.
+    first : {"ckcca", "ccca"} or estimator, default="ckcca"
+        The cluster CCA: with kernels, linear, or any estimator of a joint embedding that learns
+        from labels, which brings its own parameters. It comes first, or last with
+        ``order="tnn_first"``.
+    n_folds : int, default=5
+        Number of folds of the cross-fitted variates; 1: none, as where the median class has fewer
+        than 12 rows. They are drawn from `random_state`, the number of rows and the labels alone.
     order : {"ccca_first", "tnn_first"}, default="ccca_first"
         Which stage comes first.
-    margin : float, default=1.0
+    margin : float, default=0.3
         By how much a positive must be nearer than a negative.
-    mining : {"batch_all", "batch_hard", "semi_hard", "random"}, default="batch_all"
+    mining : {"batch_all", "batch_hard", "semi_hard", "random"}, default="semi_hard"
         Triplets of a batch to learn from: all; for each anchor the farthest positive with the
         nearest negative; for each anchor and positive the nearest negative beyond it, or a random
         one.
@@ -70,14 +89,18 @@ class TNNCCCA(HeadedEmbedding):
     include_pair : bool, default=True
         Whether the partner of an anchor is one of its positives.
     pair_weight : float in [0, 1], default=0.0
-        Share of the true pairs in the cluster CCA.
-    {head_parameters}
+        Share of the true pairs in the linear cluster CCA.
+    reg : float, "auto" or dict, default="auto"
+        Ridge of a cluster CCA named by `first`; "auto": its own default, see
+        :class:`~cca_estimators.CKCCA` and :class:`~cca_estimators.CCCA`.
+    weighted : bool, default=True
+        Whether a cluster CCA named by `first` multiplies each variate by its correlation.
     {parameters}
 
     Attributes
     ----------
-    first_ : CCCA
-        The cluster CCA before the towers, if it comes first.
+    first_ : estimator
+        The cluster CCA before the towers, fitted on all rows, if it comes first.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     {head_attributes}
@@ -85,7 +108,8 @@ class TNNCCCA(HeadedEmbedding):
 
     See Also
     --------
-    CCCA : Cluster CCA alone.
+    CCCA, CKCCA : Cluster CCA alone.
+    SemanticMatching : Class probabilities of the variates.
     CDCCA : Networks trained by the objective of cluster CCA.
 
     References
@@ -102,12 +126,15 @@ class TNNCCCA(HeadedEmbedding):
     True
     """
 
+    n_components: int = field(default=64, kw_only=False)
     hidden_layer_sizes: tuple = (256, 256)
     dropout: float = 0.5
-    max_epochs: int = 60
+    max_epochs: int = 30
+    first: object = "ckcca"
+    n_folds: int = 5
     order: str = "ccca_first"
-    margin: float = 1.0
-    mining: str = "batch_all"
+    margin: float = 0.3
+    mining: str = "semi_hard"
     distance: str = "cosine"
     symmetric: bool = True
     include_pair: bool = True
@@ -115,6 +142,8 @@ class TNNCCCA(HeadedEmbedding):
 
     _parameter_constraints = {
         **HeadedEmbedding._parameter_constraints,
+        "first": [StrOptions({"ckcca", "ccca"}), HasMethods(["fit", "transform"])],
+        "n_folds": [Interval(Integral, 1, None, closed="left")],
         "order": [StrOptions({"ccca_first", "tnn_first"})],
         "margin": [Interval(Real, 0, None, closed="left")],
         "mining": [StrOptions({"batch_all", "batch_hard", "semi_hard", "random"})],
@@ -126,22 +155,76 @@ class TNNCCCA(HeadedEmbedding):
     _supervised = True
 
     def _inputs(self, views, y):
+        cluster = self._cluster()
         if self.order == "tnn_first":
             return views
-        self.first_ = self._ccca().fit(views, y)
-        return dict(self.first_.transform(views))
+        rng = check_random_state(self.random_state)
+        self.first_, variates = cross_fitted(cluster, views, y, y, self.n_folds, rng)
+        return variates
 
     def _input(self, name, rows):
         if self.order == "tnn_first":
             return rows
         return self.first_.transform({name: rows})[name]
 
+    def _tower(self, shape):
+        if self.order == "tnn_first":
+            return super()._tower(shape)
+        return self._perceptron(prod(shape), input_norm=hasattr(self, "_variates_normalised_"))
+
     def _objective(self, inputs, y):
         options = ("margin", "mining", "distance", "symmetric", "include_pair")
         return TripletObjective(**{option: getattr(self, option) for option in options})
 
     def _head(self):
-        return self._ccca() if self.order == "tnn_first" else None
+        return self._cluster() if self.order == "tnn_first" else None
 
-    def _ccca(self):
-        return CCCA(reg=self.reg, weighted=self.weighted, pair_weight=self.pair_weight)
+    def _cluster(self):
+        """Return the cluster CCA, not fitted."""
+        if not isinstance(self.first, str):
+            self._check_instance()
+            return clone(self.first)
+        if self.first == "ccca":
+            return CCCA(reg=self.reg, weighted=self.weighted, pair_weight=self.pair_weight)
+        if self.pair_weight:
+            raise ValueError(
+                f"pair_weight={self.pair_weight} needs the linear cluster CCA, for C-KCCA has no "
+                'pairs: set first="ccca", or pair_weight=0.'
+            )
+        kernel = CKCCA(weighted=self.weighted, random_state=self.random_state)
+        return kernel.set_params(reg=_without_auto(self.reg, kernel.reg))
+
+    def _check_instance(self):
+        name = type(self.first).__name__
+        beside = [key for key, default in _OF_NAMED.items() if getattr(self, key) != default]
+        if beside:
+            raise ValueError(
+                f"{', '.join(beside)} set beside first={name}(...), which brings its own "
+                f"parameters: set there what {name} has of them, and leave them here as they are."
+            )
+        embeds = getattr(self.first, "metric", None) == "cosine"
+        if not (embeds and get_tags(self.first).target_tags.required):
+            raise ValueError(
+                f"first={name}(...) is no cluster estimator, an embedding of real numbers that "
+                'learns from labels: take "ckcca", "ccca" or such as CKCCA(gamma=0.01).'
+            )
+        self.first._validate_params()  # fit skips the validation of nested estimators
+
+    @classmethod
+    def _from_data(cls, data):
+        """Return the estimator made anew; those of 0.1 normalised the variates of C-CCA."""
+        if "first" not in data["params"]:
+            params = {**data["params"], "first": "ccca", "n_folds": 1}
+            data = {
+                **data,
+                "params": params,
+                "fitted": {**data["fitted"], "_variates_normalised_": True},
+            }
+        return super()._from_data(data)
+
+
+def _without_auto(reg, default):
+    """Return a setting of `reg` with a default in place of "auto"."""
+    if isinstance(reg, dict):
+        return {name: _without_auto(value, default) for name, value in reg.items()}
+    return default if reg == "auto" else reg

@@ -11,6 +11,7 @@ ORDER = [
     "plot_grid_search_map",
     "plot_poster_protocol",
     "plot_kernel_cca",
+    "plot_semantic",
     "plot_sequences",
     "plot_own_towers",
     "plot_adversarial",

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, Checkpoint, LoadInitState, LRScheduler
 from torch import nn
 
-from cca_estimators import CCA, CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, PerView, Views
+from cca_estimators import CCA, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, PerView, Views
 from cca_estimators.datasets import make_views
 from cca_estimators.deep.training.batches import BatchSampler, RowDataset, RowSubset
 
@@ -251,22 +251,6 @@ def test_grid_search_over_margin_and_components(data):
     grid = {"tnnccca__margin": [0.2, 0.5], "tnnccca__n_components": [3, 6]}
     search = GridSearchCV(pipe, grid, cv=2, n_jobs=2, error_score="raise").fit(X, y)
     assert search.best_score_ > 0.5
-
-
-def test_tnnccca_orders(data):
-    X, y = data
-    raw = {**SMALL, "standardize": False}
-    first, last = (TNNCCCA(**raw, order=o).fit(X, y) for o in ("ccca_first", "tnn_first"))
-    assert isinstance(first.first_, CCCA)
-    assert first.head_ is None
-    assert first.transform(X)["audio"].shape == (240, 10)
-    assert isinstance(last.head_, CCCA)
-    assert last.transform(X)["audio"].shape == (240, 3)
-    given = {name: first.first_.transform(X)[name].astype(np.float32) for name in X}
-    tower = first.net_.module_.tower("audio").eval()
-    with torch.inference_mode():
-        expected = tower(torch.from_numpy(given["audio"])).numpy()
-    np.testing.assert_allclose(first.transform(X)["audio"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_autoencoder_term_reconstructs(data):

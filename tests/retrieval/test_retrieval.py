@@ -33,6 +33,7 @@ from cca_estimators import (
     CCA,
     CCCA,
     CDCCA,
+    CKCCA,
     DCCA,
     KCCA,
     TNNCCCA,
@@ -526,7 +527,8 @@ def test_what_is_loaded_answers_as_what_was_saved(estimator, data, tmp_path):
     "estimator",
     [
         TNNCCCA(order="tnn_first", **DEEP),
-        TNNCCCA(pair_weight=0.2, early_stopping="map", **DEEP),
+        TNNCCCA(first="ccca", pair_weight=0.2, early_stopping="map", **DEEP),
+        TNNCCCA(first=CKCCA(gamma=0.02), **DEEP),
         DCCA(3, autoencoder_weight=0.1, hidden_layer_sizes=8, max_epochs=3, device="cpu"),
         KCCA(3, approx="nystroem", n_landmarks=20, random_state=np.random.RandomState(0)),
         CCA(3, reg={"audio": 0.1, "visual": "auto"}),

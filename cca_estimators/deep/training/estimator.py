@@ -290,7 +290,7 @@ class DeepEstimator(CrossModalEstimator):
             dropout=self.dropout,
         )
 
-    def _perceptron(self, n_features):
+    def _perceptron(self, n_features, **options):
         sizes = self.hidden_layer_sizes
         return MLPTower(
             n_features,
@@ -299,6 +299,7 @@ class DeepEstimator(CrossModalEstimator):
             activation=self.activation,
             dropout=self.dropout,
             batch_norm=self.batch_norm,
+            **options,
         )
 
     @abstractmethod
@@ -321,7 +322,8 @@ class DeepEstimator(CrossModalEstimator):
             return
         self.head_.fit(self.net_.outputs(rows), rows.codes)
         self.n_components_ = self.head_.n_components_
-        self.correlations_ = self.head_.correlations_
+        if hasattr(self.head_, "correlations_"):
+            self.correlations_ = self.head_.correlations_
 
     def _embedded(self, head, outputs):
         """Return embeddings by view name of outputs by view name."""

@@ -1,0 +1,209 @@
+"""Class posteriors as a joint embedding: semantic matching, on the views or on their variates."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import MetaEstimatorMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_random_state
+
+from cca_estimators._algebra.kernels import as_rows
+from cca_estimators._base import CrossModalEstimator
+from cca_estimators._compat import HasMethods, Interval
+from cca_estimators._cross_fitting import cross_fitted
+
+__all__ = ["SemanticMatching"]
+
+_MAX_ITER = 1000
+
+
+class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
+    """Class posteriors of each view as the embedding (semantic correlation matching).
+
+    A classifier per view learns the class from the variates of a joint embedding, and what it
+    gives for a row, less the shares of the classes, is the row's embedding [1]_::
+
+        p_v(c | z_v(x)) - pi_c
+
+    On the views themselves, ``estimator=None``, that is *semantic matching*. The classifiers learn
+    from cross-fitted variates, each row's from an estimator of the other folds, for those of the
+    estimator that knows the row are cleaner than a new row's.
+
+    It serves the retrieval of classes: items of one class look alike to it, and where they should
+    be told apart, as in `score` without labels, `append_variates` puts the variates beside the
+    posteriors.
+
+    Read more in the :ref:`User Guide <semantic>`.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        Joint embedding, such as :class:`CCCA` or :class:`CKCCA`, or a pipeline that ends in one. A
+        clone is fitted. None: the rows of the views, flattened.
+    classifier : estimator, default=None
+        Any classifier with `predict_proba`; a clone is fitted for each view. None: multinomial
+        :class:`~sklearn.linear_model.LogisticRegression`.
+    append_variates : bool, default=False
+        Put the variates, scaled to unit length, beside the posteriors: the embedding then tells
+        items of one class apart.
+    n_folds : int, default=5
+        Number of folds of the cross-fitted variates; 1: none, as where the median class has fewer
+        than 12 rows, and for codes of bits. They are drawn from `random_state`, the number of rows
+        and the labels alone.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds. The estimator and the classifier have their own.
+    view_split : int, default=None
+        Number of leading columns that form the first view, if X is one array; None: half of them.
+
+    Attributes
+    ----------
+    estimator_ : estimator or None
+        The joint embedding, fitted on all rows.
+    classifiers_ : dict of estimator
+        The classifier of each view, by name.
+    class_shares_ : ndarray of shape (n_classes,)
+        Share of each class in the training rows.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_components_ : int
+        Number of dimensions of the embedding.
+    view_names_in_ : list of str
+        Names of the views; "first" and "second" if X was one array.
+    n_features_in_ : int, or dict of int by view name
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of str
+        Names of the columns, if X was one DataFrame.
+
+    See Also
+    --------
+    CKCCA : The embedding it does most for.
+    TNNCCCA : Triplet networks on the variates of cluster CCA.
+
+    References
+    ----------
+    .. [1] N. Rasiwasia, J. Costa Pereira, E. Coviello, G. Doyle, G. Lanckriet, R. Levy,
+       N. Vasconcelos, "A new approach to cross-modal multimedia retrieval", ACM Multimedia,
+       251-260, 2010.
+
+    Examples
+    --------
+    >>> from cca_estimators import CKCCA, SemanticMatching
+    >>> from cca_estimators.datasets import make_views
+    >>> X, y = make_views(n_samples=200, n_classes=4, n_features=(8, 12), random_state=0)
+    >>> matching = SemanticMatching(CKCCA(), random_state=0).fit(X, y)
+    >>> matching.transform({"audio": X["audio"][:5]})
+    Views(audio=(5, 4))
+    >>> matching.score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints = {
+        **CrossModalEstimator._parameter_constraints,
+        "estimator": [HasMethods(["fit", "transform"]), None],
+        "classifier": [HasMethods(["fit", "predict_proba"]), None],
+        "append_variates": ["boolean"],
+        "n_folds": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+    _supervised = True
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        classifier=None,
+        append_variates=False,
+        n_folds=5,
+        random_state=None,
+        view_split=None,
+    ):
+        self.estimator = estimator
+        self.classifier = classifier
+        self.append_variates = append_variates
+        self.n_folds = n_folds
+        self.random_state = random_state
+        self.view_split = view_split
+
+    def score(self, X, y=None):
+        """Return the mean average precision (MAP) of cross-modal retrieval.
+
+        Each view queries the other, over the full ranked list; both directions are averaged.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            As in `fit`.
+        y : array-like of shape (n_samples,), default=None
+            Class labels: rows of the same class are relevant to each other. None: each row is
+            relevant to its own partner only, which class posteriors cannot find.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+
+        Warns
+        -----
+        UserWarning
+            If there are no labels and the variates are not appended.
+        """
+        if y is None and not self.append_variates:
+            warnings.warn(
+                "Class posteriors cannot tell items of one class apart, and without labels each "
+                "item is relevant to its partner alone. Pass y, or set append_variates=True.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return super().score(X, y)
+
+    def _fit(self, views, y):
+        labels = self.classes_[y]
+        self.class_shares_ = np.bincount(y) / len(y)
+        variates = self._fit_estimator(views, y, labels)
+        classifier = self._classifier()
+        self.classifiers_ = {
+            name: clone(classifier).fit(rows, labels) for name, rows in variates.items()
+        }
+        width = next(iter(variates.values())).shape[1] if self.append_variates else 0
+        self.n_components_ = len(self.classes_) + width
+
+    def _fit_estimator(self, views, y, labels):
+        """Fit the joint embedding, if there is one, and return what the classifiers learn from."""
+        if self.estimator is None:
+            if self.append_variates:
+                raise ValueError(
+                    "append_variates=True needs an estimator: rows of the two views are not in one "
+                    "space. Set estimator=CCCA(), or append_variates=False."
+                )
+            self.estimator_ = None
+            return {name: as_rows(rows, name, False) for name, rows in views.items()}
+        of_bits = getattr(self.estimator, "metric", None) == "hamming"  # which no rotation keeps
+        rng = check_random_state(self.random_state)
+        self.estimator_, variates = cross_fitted(
+            self.estimator, views, y, labels, 1 if of_bits else self.n_folds, rng
+        )
+        return variates
+
+    def _classifier(self):
+        if self.classifier is None:
+            return LogisticRegression(max_iter=_MAX_ITER)
+        return self.classifier
+
+    def _transform_view(self, name, rows):
+        dtype = np.float32 if rows.dtype == np.float32 else np.float64
+        variates = self._variates(name, rows)
+        embedding = self.classifiers_[name].predict_proba(variates) - self.class_shares_
+        if self.append_variates:
+            embedding = np.hstack([embedding, normalize(variates)])
+        return embedding.astype(dtype, copy=False)
+
+    def _variates(self, name, rows):
+        if self.estimator_ is None:
+            return as_rows(rows, name, False)
+        return np.asarray(self.estimator_.transform({name: rows})[name])
+
+    def _width(self, rows):
+        own = getattr(self.estimator, "_width", super()._width)  # sequences may have any length
+        return own(rows)

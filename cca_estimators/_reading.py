@@ -203,6 +203,27 @@ def check_finite(block, name, start=(0, 0)):
         )
 
 
+def pad_steps(rows, n_features):
+    """Return sequences of unequal length as one array, with steps of NaN at the ends.
+
+    Parameters
+    ----------
+    rows : sequence of n arrays of shape (n_steps, n_features)
+    n_features : int
+
+    Returns
+    -------
+    ndarray of shape (n, most steps, n_features)
+        Of the float type that holds all rows.
+    """
+    dtype = np.result_type(np.float32, *{row.dtype for row in rows})
+    shape = len(rows), max(map(len, rows), default=0), n_features
+    padded = np.full(shape, np.nan, dtype)
+    for steps, row in zip(padded, rows, strict=True):
+        steps[: len(row)] = row
+    return padded
+
+
 def _as_rows(rows, name):
     """Return one view as it is if it is an array or an h5py dataset, else as an array."""
     if issparse(rows):

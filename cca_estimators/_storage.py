@@ -14,6 +14,7 @@ import shutil
 import stat
 import warnings
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
@@ -47,6 +48,9 @@ TRUSTED = (
     "cca_estimators.kernel.KCCA",
     "cca_estimators.linear.CCA",
     "cca_estimators.linear.CCCA",
+    "cca_estimators.media._audio.LogMel",
+    "cca_estimators.media._encoder.FrozenEncoder",
+    "cca_estimators.media._frames.FrameFeatures",
     "cca_estimators.metrics._scorers._CrossModalScorer",
     "cca_estimators.metrics._scorers.cross_modal_map",
     "cca_estimators.metrics._scorers.cross_modal_scores",
@@ -63,6 +67,7 @@ _MOVED = {  # modules by the names that older files hold
     "cca_estimators._kernels": "cca_estimators._algebra.kernels",
     "cca_estimators._moments": "cca_estimators._algebra.moments",
 }
+_NOTICED = ContextVar("noticed", default=None)
 
 
 @contextmanager
@@ -132,8 +137,9 @@ def save(path, header, arrays, estimator):
         Fitted.
     """
     skops = _skops()
-    stored = skops.dumps(_portable(estimator))
-    _warn_untrusted(_untrusted(stored))
+    with _noticing() as encoders:
+        stored = skops.dumps(_portable(estimator))
+    _warn_untrusted(_untrusted(stored) | _import_paths(encoders))
     with replacing(path) as unfinished, ZipFile(unfinished, "w", ZIP_STORED) as archive:
         archive.writestr(_HEADER, json.dumps({"version": VERSION, **header}))
         archive.writestr(_ESTIMATOR, stored)
@@ -172,15 +178,51 @@ def load(path, trusted=()):
         stored = _with_names_of_today(archive.read(_ESTIMATOR))
         names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
         arrays = {name: _read_array(archive, f"{name}.npy") for name in names}
-        untrusted = sorted(set(_untrusted(stored)) - set(trusted))
+        untrusted = _untrusted(stored) - set(trusted)
+    _refuse(untrusted, path)
+    with _naming(path), _noticing() as encoders:
+        estimator = _restored(_skops().loads(stored, [*TRUSTED, *trusted]))
+    _refuse(_import_paths(encoders) - set(trusted), path)
+    return header, arrays, estimator
+
+
+def notice(encoder):
+    """Take note of an object that imports what it names once it is used, if a file is at work.
+
+    Returns
+    -------
+    bool
+        Whether a file is being written or read.
+    """
+    noticed = _NOTICED.get()
+    if noticed is not None:
+        noticed.append(encoder)
+    return noticed is not None
+
+
+@contextmanager
+def _noticing():
+    """Collect the objects that import what they name, however a file comes by them."""
+    noticed = []
+    token = _NOTICED.set(noticed)
+    try:
+        yield noticed
+    finally:
+        _NOTICED.reset(token)
+
+
+def _import_paths(encoders):
+    models = (getattr(encoder, "model", None) for encoder in encoders)
+    return {model for model in models if isinstance(model, str)}
+
+
+def _refuse(untrusted, path):
     if untrusted:
         raise ValueError(
-            f"{path} holds types that are not trusted: {untrusted}. Nothing of it was loaded. If "
-            "you know that they are harmless, and trust who wrote the file, pass their names as "
-            "trusted=[...]."
+            f"{path} holds types that are not trusted: {sorted(untrusted)}. Nothing of it was "
+            "loaded. If you know that they are harmless, and trust who wrote the file, pass their "
+            "names as trusted=[...]."
         )
-    with _naming(path):
-        return header, arrays, _restored(_skops().loads(stored, [*TRUSTED, *trusted]))
 
 
 def versions():

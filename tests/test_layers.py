@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "cca_estimators"
 ROOMS = [
-    ["views", "_compat", "_storage", "_ranks", "_labels"],
+    ["views", "_compat", "_devices", "_storage", "_ranks", "_labels"],
     ["_reading", "datasets"],
     ["_algebra", "media"],
     ["metrics"],
@@ -138,11 +138,12 @@ def test_examples_import_nothing_private():
 @pytest.mark.parametrize(
     ("heavy", "homes"),
     [
-        ("torch", {"deep"}),
+        ("torch", {"deep", "media", "_devices"}),
         ("skorch", {"deep"}),
         ("matplotlib", {"display"}),
         ("faiss", {"retrieval"}),
         ("skops", {"_storage"}),
+        ("av", {"media"}),
     ],
 )
 def test_heavy_packages_are_imported_in_one_place(heavy, homes):
@@ -154,7 +155,8 @@ def test_heavy_packages_are_imported_in_one_place(heavy, homes):
 def test_cca_imports_neither_torch_nor_matplotlib():
     code = (
         "import sys; from cca_estimators import CCA, CCCA, CrossModalIndex, PerView;"
-        "heavy = {'torch', 'skorch', 'matplotlib', 'h5py', 'faiss', 'skops'};"
+        "import cca_estimators.media;"
+        "heavy = {'torch', 'skorch', 'matplotlib', 'h5py', 'faiss', 'skops', 'av'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,6 +18,7 @@ from skorch.utils import noop
 
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._compat import Interval, StrOptions, fit_context
+from cca_estimators._devices import device_name
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
 from cca_estimators.deep.training.callbacks import KeepLastEpoch, ProgressBar, ValidationMap
@@ -144,7 +145,7 @@ class DeepEstimator(CrossModalEstimator):
 
     def _train(self, views, y, n_epochs):
         """Train on, or from the beginning, and fit the head on the outputs of all rows."""
-        device = _device(self.device)
+        device = device_name(self.device)
         inputs = self._inputs(self._at_the_door(views), y)
         self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
         codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
@@ -398,7 +399,7 @@ class DeepEstimator(CrossModalEstimator):
         }
         y = np.arange(len(estimator.classes_)) if estimator._supervised else None
         try:
-            device = _device(estimator.device)
+            device = device_name(estimator.device)
         except ValueError:
             device = "cpu"
         with _seeded(estimator.random_state, device) as seed:
@@ -450,19 +451,3 @@ def _seeded(random_state, device):
         seed = check_random_state(random_state).randint(2**31 - 1)
         torch.manual_seed(seed)
         yield seed
-
-
-def _device(name):
-    """Return the name of a device that is there, for "auto" the fastest."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device={name!r} is not there ({str(error).splitlines()[0]}). "
-            "Set device='cpu', or 'auto' for the best one there is."
-        ) from error
-    return name

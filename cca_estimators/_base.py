@@ -163,7 +163,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def _read_first(self, X, min_samples=1):
         """Read X where its views and features become known."""
         if _reading.is_mapping(X):
-            views = _reading.named_views(X)
+            views = _reading.named_views(X, read=self._read_view)
             _check_n_rows(views, min_samples)
             names = _reading.feature_names(X)
             if names:
@@ -181,7 +181,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def _read_again(self, X):
         """Read X whose views and features must be those of the first time."""
         if _reading.is_mapping(X):
-            views = _reading.named_views(X, known=self.view_names_in_)
+            views = _reading.named_views(X, self.view_names_in_, self._read_view)
             _reading.check_feature_names(X, self._known_names(), type(self).__name__)
         elif isinstance(self.n_features_in_, dict):
             raise ValueError(
@@ -209,6 +209,10 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def _validated(self, X, **options):
         dtypes = [np.float64, np.float32]
         return validate_data(self, X, dtype=dtypes, ensure_all_finite=False, **options)
+
+    def _read_view(self, rows, name):
+        """Return one view of a mapping as `_fit` and `_transform_view` take it."""
+        return _reading.as_numbers(rows, name)
 
     def _width(self, rows):
         """Return the number of features of one view."""

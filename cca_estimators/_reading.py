@@ -10,7 +10,7 @@ from sklearn import get_config
 from sklearn.utils import gen_batches
 
 from cca_estimators._compat import column_names
-from cca_estimators.views import check_name, n_rows, take_rows
+from cca_estimators.views import array_of_list, check_name, n_rows, take_rows
 
 ARRAY_NAMES = ("first", "second")
 _BLOCK_BYTES = 2**25
@@ -33,7 +33,7 @@ def is_mapping(X):
     return isinstance(X, Mapping)
 
 
-def named_views(X, known=None):
+def named_views(X, known=None, read=None):
     """Return the views of a mapping as a dict of arrays (or h5py datasets) with aligned rows.
 
     Parameters
@@ -41,7 +41,10 @@ def named_views(X, known=None):
     X : mapping of str to array-like
     known : collection of str, default=None
         Names that X may hold, one or both; None: X must hold exactly two views.
+    read : callable, default=None
+        Reads one view and its name; None: `as_numbers`.
     """
+    read = as_numbers if read is None else read
     names = list(X)
     for name in names:
         check_name(name)
@@ -49,7 +52,7 @@ def named_views(X, known=None):
         raise ValueError(f"X holds {len(names)} views {names}; exactly two are needed.")
     if known is not None and not (names and set(names) <= set(known)):
         raise ValueError(f"X holds the views {names}; those known from fit are {list(known)}.")
-    views = {name: _as_rows(X[name], name) for name in names}
+    views = {name: read(X[name], name) for name in names}
     check_aligned(views)
     return views
 
@@ -224,18 +227,54 @@ def pad_steps(rows, n_features):
     return padded
 
 
-def _as_rows(rows, name):
-    """Return one view as it is if it is an array or an h5py dataset, else as an array."""
+def as_numbers(rows, name):
+    """Return one view as an array of numbers, or as it is if it is an h5py dataset.
+
+    Sequences of unequal length are padded by steps of NaN.
+    """
     if issparse(rows):
-        raise TypeError(f"View {name!r} is sparse, which is not supported: pass its toarray().")
+        raise TypeError(
+            f"View {name!r} is sparse, which is not supported: reduce it first, by "
+            "PerView(TruncatedSVD(100)), or pass its toarray()."
+        )
     if hasattr(rows, "iloc"):  # a DataFrame, whatever its columns are called
         rows = np.asarray(rows)
     elif hasattr(rows, "detach"):
         rows = _of_tensor(rows)
     elif not (isinstance(rows, np.ndarray) or hasattr(rows, "chunks")):  # files stay files
         rows = _of_array_like(rows, name)
+    if _are_sequences(rows):
+        return pad_steps(rows, rows[0].shape[1])
     _check_shape(rows, name)
     return _check_dtype(rows, name)
+
+
+def as_given(rows, name):
+    """Return one view as its transformer is to have it.
+
+    That is as it was given, but for lists, which become arrays, tensors and h5py datasets, which
+    become arrays in memory, and sequences of unequal length, which are padded by steps of NaN.
+    """
+    if isinstance(rows, (list, tuple)):
+        rows = array_of_list(rows)
+    if hasattr(rows, "detach"):
+        return _of_tensor(rows)
+    if hasattr(rows, "chunks") and not hasattr(rows, "iloc"):
+        return np.asarray(rows)
+    return pad_steps(rows, rows[0].shape[1]) if _are_sequences(rows) else rows
+
+
+def _are_sequences(rows):
+    """Tell whether rows are arrays of numbers, shape (n_steps, n_features), of unequal length."""
+    if not (isinstance(rows, np.ndarray) and rows.dtype == object and rows.ndim == 1 and len(rows)):
+        return False
+    return all(
+        isinstance(row, np.ndarray)
+        and row.ndim == 2
+        and row.dtype.kind in "fiub"
+        and row.shape[1] == rows[0].shape[1]
+        for row in rows
+    )
 
 
 def _of_tensor(rows):
@@ -244,15 +283,22 @@ def _of_tensor(rows):
 
 
 def _of_array_like(rows, name):
-    try:
-        return np.asarray(rows)
-    except ValueError as error:
-        raise ValueError(
-            f"View {name!r} is no array: {error} All rows must have the same number of features."
-        ) from error
+    if isinstance(rows, (list, tuple)):
+        return array_of_list(rows)
+    shape = getattr(rows, "shape", None)
+    if shape is not None:  # what has one dimension may be slow to read
+        _check_shape(rows, name)
+    return np.asarray(rows)
 
 
 def _check_shape(rows, name):
+    if len(rows.shape) == 1 and getattr(getattr(rows, "dtype", None), "kind", "") in "OUS":
+        row = rows[0] if len(rows) else None
+        raise ValueError(
+            f"View {name!r} holds rows that are no numbers, or differ in their number of "
+            f"features: the first is {type(row).__name__} of shape {np.shape(row)}. Let a "
+            "transformer in PerView make features of them."
+        )
     if len(rows.shape) < 2:
         raise ValueError(
             f"View {name!r} has shape {rows.shape}; an array (n, features) or (n, steps, features) "
@@ -274,5 +320,6 @@ def _check_dtype(rows, name):
         return np.asarray(rows, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(
-            f"View {name!r} has dtype {rows.dtype}, and its values are not all numbers: {error}"
+            f"View {name!r} has dtype {rows.dtype}, and its values are not all numbers: {error}. "
+            "Let a transformer in PerView make numbers of them, such as OneHotEncoder()."
         ) from error

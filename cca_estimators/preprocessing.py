@@ -6,7 +6,9 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import clone
 
+from cca_estimators import _reading
 from cca_estimators._base import ViewsTransformer
+from cca_estimators.views import take_rows
 
 __all__ = ["PerView"]
 
@@ -14,11 +16,15 @@ __all__ = ["PerView"]
 class PerView(ViewsTransformer):
     """Apply a transformer to each view.
 
-    One transformer for all views, of which each view gets a clone, or one per view by name. A view
-    for which none is given passes through. The steps of a sequence, shape (n_samples, n_steps,
-    n_features), are transformed one by one: a transformer sees the array of all steps, shape
-    (n_samples * n_steps, n_features), so a scaler scales per feature over rows and steps. Padded
-    steps (NaN in all features) are left out and stay padded.
+    One transformer for all views, of which each view gets a clone, or one per view by name. It is
+    given the view as it is: texts, waveforms of unequal length, a sparse matrix, a DataFrame with
+    the names of its columns. What it returns is read as numbers. A view for which none is given
+    passes through.
+
+    The steps of a sequence of numbers, shape (n_samples, n_steps, n_features), are transformed one
+    by one: a transformer sees the array of all steps, shape (n_samples * n_steps, n_features), so a
+    scaler scales per feature over rows and steps. Padded steps (NaN in all features) are left out
+    and stay padded, and sequences of unequal length, given as a list of arrays, are padded so.
 
     Read more in the :ref:`User Guide <views>`.
 
@@ -40,8 +46,9 @@ class PerView(ViewsTransformer):
         Fitted transformers by view name; None where a view passes through.
     view_names_in_ : list of str
         Names of the views.
-    n_features_in_ : int, or dict of int by view name
-        Number of features seen in `fit`, of a step where a view is a sequence.
+    n_features_in_ : int, or dict of int or None by view name
+        Number of features seen in `fit`, of a step where a view is a sequence; None where rows are
+        no rows of features, such as texts.
     feature_names_in_ : ndarray of str, or dict of them by view name
         Names of the features, if X was one DataFrame or held some; `transform` checks them.
 
@@ -61,6 +68,10 @@ class PerView(ViewsTransformer):
     Views(audio=(50, 8), visual=(50, 12))
     >>> PerView(StandardScaler(), visual=PCA(5)).fit_transform(X)
     Views(audio=(50, 8), visual=(50, 5))
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
+    >>> titles = ["a dog barks", "a cat", "two dogs and a cat"]
+    >>> PerView(title=TfidfVectorizer()).fit_transform({"title": titles, "image": X["visual"][:3]})
+    Views(title=(3, 6), image=(3, 12))
     """
 
     _min_samples = 1
@@ -113,28 +124,37 @@ class PerView(ViewsTransformer):
             )
         self.transformers_, self._n_out_ = {}, {}
         for name, rows in views.items():
-            steps, real = _steps(rows)
-            repeated = y if y is None or rows.ndim == 2 else np.repeat(y, rows.shape[1])[real]
-            self.transformers_[name] = self._fitted(name, steps[real], repeated)
-            self._n_out_[name] = self._applied(name, steps[real][:1]).shape[1]
+            if _has_steps(rows):
+                steps, real = _steps(rows)
+                y_steps = y if y is None else np.repeat(y, rows.shape[1])[real]
+                self.transformers_[name] = self._fitted(name, steps[real], y_steps)
+                first = steps[real][:1]
+            else:
+                self.transformers_[name] = self._fitted(name, rows, y)
+                first = take_rows(rows, slice(1))
+            self._n_out_[name] = self._applied(name, first).shape[-1]
 
-    def _fitted(self, name, steps, y):
+    def _own(self, name):
+        """Return the transformer that is given for a view, or None."""
         transformer = self._by_view.get(name, self.transformer)
-        if transformer is None or transformer == "passthrough":
+        return None if transformer == "passthrough" else transformer
+
+    def _fitted(self, name, rows, y):
+        if self._own(name) is None:
             return None
         with _naming(name):
-            return clone(transformer).fit(steps, y)
+            return clone(self._own(name)).fit(rows, y)
 
-    def _applied(self, name, steps):
+    def _applied(self, name, rows):
         if self.transformers_[name] is None:
-            return steps
+            return np.asarray(rows)
         with _naming(name):
-            output = self.transformers_[name].transform(steps)
-        return output.toarray() if issparse(output) else np.asarray(output)
+            output = self.transformers_[name].transform(rows)
+        return _reading.as_numbers(output.toarray() if issparse(output) else output, name)
 
     def _transform_view(self, name, rows):
-        if self.transformers_[name] is None or rows.ndim == 2:
-            return self._applied(name, np.asarray(rows))
+        if self.transformers_[name] is None or not _has_steps(rows):
+            return self._applied(name, rows)
         steps, real = _steps(rows)
         if real.all():
             return self._applied(name, steps).reshape(*rows.shape[:-1], -1)
@@ -145,8 +165,17 @@ class PerView(ViewsTransformer):
             padded[real] = output
         return padded.reshape(*rows.shape[:-1], -1)
 
+    def _read_view(self, rows, name):
+        read = _reading.as_numbers if self._own(name) is None else _reading.as_given
+        return read(rows, name)
+
     def _width(self, rows):
-        return rows.shape[-1]
+        shape = getattr(rows, "shape", ())
+        return shape[-1] if len(shape) > 1 else None
+
+    def _check_width(self, name, rows):
+        if self.transformers_[name] is None:  # else it is for the transformer to say
+            super()._check_width(name, rows)
 
     def _n_outputs(self, name):
         return self._n_out_[name]
@@ -171,14 +200,18 @@ def _naming(name):
     """Name the view in what its transformer raises."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"View {name!r}: {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        kinds = (ValueError, TypeError, AttributeError)
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        raise kind(f"View {name!r}: {error}") from error
+
+
+def _has_steps(rows):
+    """Tell whether rows are sequences of numbers."""
+    return isinstance(rows, np.ndarray) and rows.ndim == 3 and rows.dtype.kind in "fiub"
 
 
 def _steps(rows):
     """Return the steps of all rows as an array with two dimensions, and which are not padding."""
-    rows = np.asarray(rows)
-    if rows.ndim == 2:
-        return rows, slice(None)
     steps = rows.reshape(-1, rows.shape[-1])
     return steps, ~np.isnan(steps).all(axis=1)

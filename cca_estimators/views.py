@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.sparse import issparse
 
 __all__ = ["Views"]
 
@@ -19,8 +20,9 @@ class Views(dict):
     Parameters
     ----------
     *args, **kwargs
-        As for :class:`dict`: names mapped to arrays with one row per sample (ndarray, memmap,
-        h5py dataset, DataFrame, torch tensor or list of rows).
+        As for :class:`dict`: names mapped to what has one row per sample: ndarray, memmap, h5py
+        dataset, sparse matrix, DataFrame, arrow table, torch tensor, or a list of rows, such as
+        texts or sequences of unequal length.
 
     Raises
     ------
@@ -48,7 +50,7 @@ class Views(dict):
 
     def __setitem__(self, name, rows):
         check_name(name)
-        rows = np.asarray(rows) if isinstance(rows, (list, tuple)) else rows
+        rows = array_of_list(rows) if isinstance(rows, (list, tuple)) else rows
         others = [other for other in self if other != name]
         if others and n_rows(rows) != n_rows(super().__getitem__(others[0])):
             raise ValueError(
@@ -124,6 +126,16 @@ def n_rows(rows):
     return len(rows) if shape is None else (shape[0] if len(shape) else 0)
 
 
+def array_of_list(rows):
+    """Return a list of rows as an array: texts, and rows of unequal shapes, as objects."""
+    if not (len(rows) and isinstance(rows[0], str)):
+        try:
+            return np.asarray(rows)
+        except ValueError:  # their shapes differ
+            pass
+    return np.fromiter(rows, dtype=object, count=len(rows))
+
+
 def take_rows(rows, key):
     """Return the rows of one view that a slice, an index, an index array or a mask selects.
 
@@ -133,6 +145,12 @@ def take_rows(rows, key):
     key = _row_key(key, n_rows(rows))
     if hasattr(rows, "iloc"):
         return rows.iloc[key]
+    if isinstance(rows, (list, tuple)):
+        return [rows[i] for i in np.arange(len(rows))[key]]
+    if issparse(rows):
+        return rows.tocsr()[key]
+    if hasattr(rows, "combine_chunks"):  # an arrow table
+        return rows.take(np.arange(len(rows))[key])
     if isinstance(key, slice) or isinstance(rows, np.ndarray) or not hasattr(rows, "chunks"):
         return rows[key]
     return _take_h5(rows, key)

@@ -1,16 +1,31 @@
 """PerView: one transformer for all views or one each, on flat views and on sequences."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.sparse import issparse
 from sklearn.base import clone
-from sklearn.decomposition import PCA
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, chi2
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
 
 from cca_estimators import CCA, PerView, Views
 from cca_estimators.datasets import make_views
+from cca_estimators.media import FrameFeatures, LogMel
 
 
 @pytest.fixture
@@ -148,3 +163,163 @@ def test_transformers_for_unknown_views_are_refused(data):
     X, _ = data
     with pytest.raises(ValueError, match=r"transformers for \['text'\], but the views of X are"):
         PerView(text=PCA(2)).fit(X)
+
+
+TEXTS = ["a dog barks", "two dogs bark", "a cat", "cats and a cat", "a bird", "birds sing"] * 5
+
+
+def frame(n_rows):
+    """Return a table of strings and numbers, some missing."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "species": rng.choice(["dog", "cat", "bird"], n_rows),
+            "weight": pd.array(np.where(np.arange(n_rows) % 7, 1.5, np.nan), dtype="Float64"),
+            "legs": rng.integers(2, 5, n_rows),
+        }
+    )
+
+
+def columns():
+    """Return a transformer by the names of columns."""
+    return ColumnTransformer(
+        [("one", OneHotEncoder(), ["species"]), ("fill", SimpleImputer(), ["weight", "legs"])]
+    )
+
+
+def waveforms(n_rows):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=1000 + 40 * i) for i in range(n_rows)]
+
+
+AS_GIVEN = {  # a view, its transformer, what it gives alone
+    "texts": (TEXTS, TfidfVectorizer()),
+    "array of texts": (
+        np.array(TEXTS),
+        make_pipeline(TfidfVectorizer(), TruncatedSVD(3, random_state=0)),
+    ),
+    "series of texts": (pd.Series(TEXTS), CountVectorizer()),
+    "sparse": (TfidfVectorizer().fit_transform(TEXTS), TruncatedSVD(3, random_state=0)),
+    "coordinates": (TfidfVectorizer().fit_transform(TEXTS).tocoo(), MaxAbsScaler()),
+    "strings": (np.array([["a", "x"], ["b", "y"], ["a", "y"]] * 10), OneHotEncoder()),
+    "objects": (np.array([["a", 1], ["b", None]] * 15, dtype=object), OrdinalEncoder()),
+    "frame": (frame(30), columns()),
+    "dicts": ([{"a": i, "b": i % 3} for i in range(30)], DictVectorizer()),
+    "waveforms": (waveforms(30), LogMel(8)),
+    "equal waveforms": (np.array([row[:900] for row in waveforms(30)]), LogMel(8)),
+    "pictures": (
+        np.random.default_rng(0).integers(0, 256, (30, 2, 8, 8, 3), dtype=np.uint8),
+        FrameFeatures(grid=2),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AS_GIVEN)
+@pytest.mark.parametrize("container", [dict, Views])
+def test_a_view_goes_to_its_transformer_as_it_is(kind, container):
+    given, transformer = AS_GIVEN[kind]
+    numbers = np.random.default_rng(1).normal(size=(30, 4))
+    X = container({"first": given, "second": numbers})
+    fitted = PerView(first=transformer).fit(X)
+    output = fitted.transform(X)
+    expected = clone(transformer).fit_transform(given)
+    expected = expected.toarray() if issparse(expected) else expected
+    np.testing.assert_allclose(output["first"], expected.astype(float), rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(output["second"], numbers)
+    rows = Views(X)[np.array([7, 3, 3])]
+    np.testing.assert_allclose(
+        fitted.transform({"first": rows["first"]})["first"][:, :1],
+        output["first"][[7, 3, 3]][:, :1],
+        rtol=1e-6,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("kind", ["texts", "sparse", "frame", "waveforms"])
+def test_model_selection_slices_views_of_any_kind(kind):
+    given, transformer = AS_GIVEN[kind]
+    flat = FunctionTransformer(_mean_over_steps) if kind == "waveforms" else None
+    first = make_pipeline(transformer, flat)
+    X = Views(first=given, second=np.random.default_rng(1).normal(size=(30, 4)))
+    pipe = make_pipeline(PerView(first=first), CCA(2, reg=0.1))
+    search = GridSearchCV(pipe, {"cca__reg": [0.1, 1.0]}, cv=3, error_score="raise").fit(X)
+    assert search.transform(X[:4])["first"].shape == (4, 2)
+
+
+def _mean_over_steps(rows):
+    return np.nanmean(rows, axis=1)
+
+
+def test_file_names_and_labels_reach_a_transformer(tmp_path, data):
+    names = [str(tmp_path / f"{i}.npy") for i in range(6)]
+    for i, name in enumerate(names):
+        np.save(name, np.arange(3.0) + i)
+    X = {"file": names, "visual": np.ones((6, 2))}
+    loaded = PerView(file=FunctionTransformer(_load_all)).fit_transform(X)["file"]
+    np.testing.assert_array_equal(loaded, np.arange(3.0) + np.arange(6)[:, None])
+    labels = [0, 0, 1, 1, 2, 2] * 5
+    selected = make_pipeline(CountVectorizer(), SelectKBest(chi2, k=2))
+    output = PerView(first=selected).fit({"first": TEXTS, "second": np.ones((30, 2))}, labels)
+    alone = clone(selected).fit(TEXTS, labels)
+    np.testing.assert_array_equal(
+        output.transform({"first": TEXTS})["first"], alone.transform(TEXTS).toarray()
+    )
+
+
+def _load_all(names):
+    return np.stack([np.load(name) for name in names])
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_tables_of_other_libraries(library):
+    tables = pytest.importorskip(library)
+    numbers = frame(30)[["legs"]].assign(weight=np.arange(30.0))
+    table = tables.from_pandas(numbers) if library == "polars" else tables.table(dict(numbers))
+    X = Views(first=table, second=np.ones((30, 2)))
+    output = PerView(first=StandardScaler()).fit(X).transform(X[[4, 2]])["first"]
+    np.testing.assert_allclose(output, StandardScaler().fit_transform(numbers)[[4, 2]])
+
+
+@pytest.mark.parametrize("container", [dict, Views])
+def test_sequences_of_unequal_length_are_padded_and_scaled_by_real_steps(container, data):
+    X, y = data
+    rows = [row[: 2 + i % 3] for i, row in enumerate(X["audio"])]
+    ragged = container({"audio": rows, "visual": X["visual"]})
+    scaled = PerView(StandardScaler()).fit(ragged)
+    steps = np.concatenate(rows)
+    for i, row in enumerate(scaled.transform(ragged)["audio"]):
+        expected = (rows[i] - steps.mean(axis=0)) / steps.std(axis=0)
+        np.testing.assert_allclose(row[: len(expected)], expected)
+        assert np.isnan(row[len(expected) :]).all()
+    passed = PerView(visual=StandardScaler()).fit_transform(ragged)["audio"]
+    assert passed.shape == (80, 4, 8)
+    assert scaled.n_features_in_ == {"audio": 8, "visual": 12}
+
+
+def test_what_a_transformer_returns_must_be_numbers():
+    X = {"first": TEXTS, "second": np.ones((30, 2))}
+    with pytest.raises(ValueError, match="View 'first' holds rows that are no numbers.* str"):
+        PerView(StandardScaler(), first=FunctionTransformer()).fit(X)
+    with pytest.raises(ValueError, match=r"View 'first' holds rows .* transformer in PerView"):
+        PerView(second=StandardScaler()).fit(X)
+    with pytest.raises(TypeError, match=r"'first' is sparse.*PerView\(TruncatedSVD"):
+        PerView(second=StandardScaler()).fit({**X, "first": AS_GIVEN["sparse"][0]})
+    with pytest.raises(AttributeError, match="View 'first': .*lower"):
+        PerView(first=TfidfVectorizer()).fit(
+            {"first": np.ones((30, 2)), "second": np.ones((30, 2))}
+        )
+
+
+def test_widths_are_for_the_transformer_to_check(data):
+    X, _ = data
+    fitted = PerView(StandardScaler()).fit(X)
+    with pytest.raises(ValueError, match="View 'visual': X has 5 features, but StandardScaler"):
+        fitted.transform({"visual": X["visual"][:, :5]})
+    passing = PerView(audio=StandardScaler()).fit(X)
+    with pytest.raises(ValueError, match="View 'visual' has 5 features .* fitted with 12"):
+        passing.transform({"visual": X["visual"][:, :5]})
+    varying = PerView(visual=LogMel(4)).fit({**X, "visual": np.ones((80, 700))})
+    assert varying.transform({"visual": np.ones((2, 512))})["visual"].shape == (2, 3, 4)
+    assert PerView(first=TfidfVectorizer()).fit(
+        {"first": TEXTS, "second": np.ones((30, 2))}
+    ).n_features_in_ == {"first": None, "second": 2}

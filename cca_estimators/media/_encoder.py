@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral
-from pathlib import Path
 from pkgutil import resolve_name
 
 import joblib
@@ -50,7 +49,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         Number of items in a batch.
     device : str, default="auto"
         Device of PyTorch; "auto": a GPU where there is one, else the CPU.
-    memory : str, path-like or joblib.Memory, default=None
+    memory : str or joblib.Memory, default=None
         Where the features of each row are kept, so that no row is encoded twice. A module is told
         from others by its class, its printed form and its weights.
 
@@ -80,7 +79,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         "output": [str, Integral, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
-        "memory": [str, Path, HasMethods(["cache"]), None],
+        "memory": [str, HasMethods(["cache"]), None],
     }
 
     def __new__(cls, *args, **kwargs):
@@ -186,7 +185,7 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         items = [_items(row) for row in rows]
         flat = [item for of_row in items for item in of_row]
         outputs = []
-        for taken in gen_batches(len(flat), self.batch_size):
+        for taken in gen_batches(len(flat), self.batch_size) if flat else ():
             outputs += list(self._outputs(network, device, flat[taken]))
         outputs = iter(outputs)
         features = [[next(outputs) for _ in of_row] for of_row in items]

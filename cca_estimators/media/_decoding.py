@@ -71,7 +71,8 @@ def examined(path, sampling):
     except Refused:
         raise
     except _CAUGHT as error:
-        raise Refused(f"damaged, truncated or no media file ({error})") from error
+        reason = getattr(error, "strerror", None) or error  # PyAV's errors repeat the path
+        raise Refused(f"damaged, truncated or no media file ({reason})") from error
     duration = min(ends) - start
     n_steps = _n_steps(duration, sampling)
     _check_rates(sound_rate, n_frames, duration, sampling)

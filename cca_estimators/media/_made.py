@@ -67,14 +67,14 @@ def make_clips(folder, n_clips=60, *, seconds=(1.5, 3.0), random_state=None):
 def _pictures(shape, n_frames, rng):
     """Return frames of a shape that moves, shape (n_frames, height, width, 3), uint8."""
     y, x = np.mgrid[:_HEIGHT, :_WIDTH]
-    size, colour, ground = rng.uniform(7, 13), rng.uniform(130, 255, 3), rng.uniform(0, 70, 3)
+    size, colour, ground = rng.uniform(7, 13), rng.randint(130, 256, 3), rng.randint(0, 70, 3)
     place, speed = rng.uniform((14, 14), (34, 50)), rng.uniform(-8, 8, 2) / _FPS
-    frames = np.empty((n_frames, _HEIGHT, _WIDTH, 3))
+    frames = rng.randint(-30, 31, (n_frames, _HEIGHT, _WIDTH, 3), dtype=np.int16)
     for step, frame in enumerate(frames):
         middle = place + step * speed
         inside = _inside(shape, (y - middle[0]) / size, (x - middle[1]) / size)
-        frame[...] = np.where(inside[..., None], colour, ground)
-    return np.clip(frames + rng.normal(0, 12, frames.shape), 0, 255).astype(np.uint8)
+        frame += np.where(inside[..., None], colour, ground).astype(np.int16)
+    return np.clip(frames, 0, 255).astype(np.uint8)
 
 
 def _inside(shape, y, x):

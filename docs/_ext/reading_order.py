@@ -7,6 +7,8 @@ ORDER = [
     "plot_embedding",
     "plot_retrieved",
     "plot_search",
+    "plot_clips",
+    "plot_text_and_images",
     "plot_retrieval_curves",
     "plot_grid_search_map",
     "plot_poster_protocol",

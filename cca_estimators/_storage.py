@@ -183,6 +183,8 @@ def load(path, trusted=()):
     with _naming(path), _noticing() as encoders:
         estimator = _restored(_skops().loads(stored, [*TRUSTED, *trusted]))
     _refuse(_import_paths(encoders) - set(trusted), path)
+    for encoder in encoders:
+        encoder.allow(trusted)
     return header, arrays, estimator
 
 

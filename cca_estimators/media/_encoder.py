@@ -160,6 +160,11 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
         self._validate_params()
         if not isinstance(self.model, str):
             return self.model
+        if self.model not in getattr(self, "_allowed", [self.model]):
+            raise ValueError(
+                f"model={self.model!r} is not among the types trusted when the file of this "
+                f"encoder was loaded, {sorted(self._allowed)}. Make an encoder of your own."
+            )
         name = self.model, self.arguments
         if getattr(self, "_loaded", (None,))[0] != name:
             network = resolve_name(self.model)(**(self.arguments or {}))
@@ -213,6 +218,22 @@ class FrozenEncoder(TransformerMixin, BaseEstimator):
                 "the network."
             )
         return output
+
+    def allow(self, trusted):
+        """Let the encoder, and clones of it, import nothing but what is named, from now on.
+
+        Parameters
+        ----------
+        trusted : collection of str
+            Import paths. A search from a file may hold other paths in its grid.
+        """
+        self._allowed = frozenset(trusted)
+
+    def __sklearn_clone__(self):
+        copy = super().__sklearn_clone__()
+        if hasattr(self, "_allowed"):
+            copy.allow(self._allowed)
+        return copy
 
     def __getstate__(self):
         if _storage.notice(self) and not isinstance(self.model, str):

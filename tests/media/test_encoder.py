@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from cca_estimators import CCA, CrossModalIndex, PerView, Views
+from cca_estimators import CCA, CrossModalIndex, PerView, Views, load, save
 from cca_estimators.media import FrozenEncoder
 from cca_estimators.media import _encoder as encoder_module
 
@@ -274,6 +275,20 @@ def test_a_command_is_refused_however_the_file_makes_the_encoder(tmp_path, monke
     monkeypatch.setattr(made, "__setstate__", lambda self, state: vars(self).update(state))
     with pytest.raises(ValueError, match=r"not trusted: \['os.system'"):
         CrossModalIndex.load(path, trusted=[PATH])
+
+
+def test_a_search_from_a_file_tries_no_other_path(tmp_path, ran):
+    index, X = index_of(PATH)
+    step = "perview__visual__frozenencoder__"
+    search = GridSearchCV(index.estimator_, {f"{step}arguments": [None]}, cv=2, error_score="raise")
+    search.fit(X)
+    search.param_grid = {f"{step}model": ["os.system"], f"{step}arguments": [{"command": "echo"}]}
+    with pytest.warns(UserWarning, match="trusted"):
+        save(search, tmp_path / "search.model")
+    loaded = load(tmp_path / "search.model", trusted=[PATH])
+    with pytest.raises(ValueError, match="model='os.system' is not among the types trusted when"):
+        loaded.fit(X)
+    assert ran == []
 
 
 def test_encoders_are_of_no_concern_outside_of_files():

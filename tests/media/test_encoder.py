@@ -77,13 +77,16 @@ def test_items_are_rows_pictures_or_lists():
     rows = rng.normal(size=(5, 6))
     features = FrozenEncoder(linear, device="cpu").fit_transform(rows)
     weight, bias = linear.weight.detach().numpy(), linear.bias.detach().numpy()
-    np.testing.assert_allclose(features, rows @ weight.T + bias, rtol=1e-5)
+    np.testing.assert_allclose(features, rows @ weight.T + bias, rtol=1e-5, atol=1e-6)
     listed = FrozenEncoder(linear, device="cpu").transform([list(rows[:3]), list(rows[3:])])
-    np.testing.assert_allclose(listed[0], features[:3], rtol=1e-5)
-    np.testing.assert_allclose(listed[1, :2], features[3:], rtol=1e-5)
+    np.testing.assert_allclose(listed[0], features[:3], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(listed[1, :2], features[3:], rtol=1e-5, atol=1e-6)
     pictures = rng.integers(0, 256, (5, 6, 8, 3), dtype=np.uint8)
     np.testing.assert_allclose(
-        FrozenEncoder(PATH, device="cpu").transform(pictures), expected(pictures), rtol=1e-5
+        FrozenEncoder(PATH, device="cpu").transform(pictures),
+        expected(pictures),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 

@@ -277,6 +277,7 @@ def named_frames(X):
     )
 
 
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")  # a transformer's
 @each
 def test_names_of_features_are_kept_and_checked(estimator, data):
     """As scikit-learn checks those of one DataFrame: reordered or renamed columns are refused."""

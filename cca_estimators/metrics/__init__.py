@@ -9,6 +9,13 @@ A query without relevant items is left out, with an `UndefinedMetricWarning`; if
 `ValueError` is raised.
 """
 
+from cca_estimators.metrics._analysis import (
+    bootstrap_map,
+    map_per_class,
+    permutation_test,
+    retrieved_classes,
+    to_mteb,
+)
 from cca_estimators.metrics._figures import (
     average_precision,
     mean_average_precision,
@@ -26,13 +33,18 @@ from cca_estimators.metrics._scorers import (
 
 __all__ = [
     "average_precision",
+    "bootstrap_map",
     "cross_modal_map",
     "cross_modal_scores",
     "make_cross_modal_scorer",
+    "map_per_class",
     "mean_average_precision",
     "mean_reciprocal_rank",
     "ndcg",
+    "permutation_test",
     "precision_at_k",
     "precision_recall_curve",
     "recall_at_k",
+    "retrieved_classes",
+    "to_mteb",
 ]

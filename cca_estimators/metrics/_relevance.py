@@ -39,6 +39,14 @@ def without_own(relevance):
     return relevance
 
 
+def indicators(*labels):
+    """Return the classes of labels together, and a dense indicator (n, n_classes) of each."""
+    if issparse(labels[0]):
+        return np.arange(labels[0].shape[1]), [members.toarray() > 0 for members in labels]
+    classes = np.unique(np.concatenate(labels))
+    return classes, [codes[:, None] == classes for codes in labels]
+
+
 class SameClass:
     """Items of the query's class.
 

@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from cca_estimators._labels import has_label, read_labels
 from cca_estimators.metrics import _ranking
-from cca_estimators.metrics._figures import _measure
+from cca_estimators.metrics._figures import _measure, ndcg
 
 __all__ = ["cross_modal_map", "cross_modal_scores", "make_cross_modal_scorer"]
 
@@ -78,9 +78,12 @@ def cross_modal_scores(estimator, X, y=None):
     Returns
     -------
     dict of float
-        "map", "mrr", "precision_at_10" and "recall_at_10" averaged over both directions, and each
-        of a direction, such as "map_audio_to_visual". A gallery of less than 10 items is taken
-        whole.
+        "map", "mrr", "precision_at_10" and "recall_at_10" by the labels, "ndcg" where rows have
+        several, and "pair_mrr", "pair_recall_at_1" and "pair_recall_at_10", for which only a
+        row's own partner counts; averaged over both directions, and each of a direction, such as
+        "map_audio_to_visual". A gallery of less than 10 items is taken whole.
+
+        ``pandas.Series(scores)`` makes a table of them, and `to_mteb` a result of MTEB.
 
     Examples
     --------
@@ -104,8 +107,11 @@ def cross_modal_scores(estimator, X, y=None):
     scores = {}
     for query, gallery in _directions(embeddings):
         measured = _direction(figures, embeddings, query, gallery, y, metric)
+        measured |= _pair_figures(embeddings[query], embeddings[gallery], metric)
+        if issparse(y):
+            measured["ndcg"] = ndcg(embeddings[query], embeddings[gallery], y, y, metric=metric)
         scores.update({f"{name}_{query}_to_{gallery}": value for name, value in measured.items()})
-    for name in figures:
+    for name in measured:
         both = [scores[f"{name}_{q}_to_{g}"] for q, g in _directions(embeddings)]
         scores[name] = float(np.mean(both))
     return scores
@@ -165,6 +171,15 @@ class _CrossModalScorer:
             for query, gallery in directions
         ]
         return float(np.mean(maps))
+
+
+def _pair_figures(query, gallery, metric):
+    """Return the figures for which only a row's own partner counts."""
+    ranks = _ranking.partner_ranks(query, gallery, metric)
+    figures = {"pair_mrr": (1 / ranks).mean()}
+    for k in (1, _SCORES_K):
+        figures[f"pair_recall_at_{k}"] = (ranks <= k).mean()
+    return {name: float(value) for name, value in figures.items()}
 
 
 def _labels(y, n_rows):

@@ -448,7 +448,12 @@ def test_all_scores_agree_with_the_single_figures(two_views):
         expected[f"mrr_{direction}"] = mean_reciprocal_rank(*pair)
         expected[f"precision_at_10_{direction}"] = precision_at_k(*pair, k=10)
         expected[f"recall_at_10_{direction}"] = recall_at_k(*pair, k=10)
-    for name in ("map", "mrr", "precision_at_10", "recall_at_10"):
+        own = (*pair[:2], np.arange(len(y)), np.arange(len(y)))
+        expected[f"pair_mrr_{direction}"] = mean_reciprocal_rank(*own)
+        expected[f"pair_recall_at_1_{direction}"] = recall_at_k(*own, k=1)
+        expected[f"pair_recall_at_10_{direction}"] = recall_at_k(*own, k=10)
+    of_pairs = "pair_mrr", "pair_recall_at_1", "pair_recall_at_10"
+    for name in ("map", "mrr", "precision_at_10", "recall_at_10", *of_pairs):
         expected[name] = np.mean([expected[f"{name}_{direction}"] for direction in pairs])
     assert scores == pytest.approx(expected)
 

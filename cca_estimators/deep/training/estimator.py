@@ -1,6 +1,7 @@
 """The base of the deep estimators: towers, training through skorch, a linear head."""
 
 import copy
+import warnings
 from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._compat import Interval, StrOptions, fit_context
 from cca_estimators._devices import device_name
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
+from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
 from cca_estimators.deep.training.callbacks import KeepLastEpoch, ProgressBar, ValidationMap
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
@@ -151,9 +153,10 @@ class DeepEstimator(CrossModalEstimator):
         codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
         dataset = RowDataset(inputs, codes, device, padded=self._sequential)
         with _seeded(self.random_state, device) as seed:
-            net = copy.deepcopy(getattr(self, "net_", None)) or self._new_net(
-                inputs, y, seed, device
-            )
+            if hasattr(self, "net_"):
+                net = copy.deepcopy(self.net_).move(device)
+            else:
+                net = self._new_net(inputs, y, seed, device)
             self._before_training(net, dataset)
             self._failure_ = self._run(net, *self._split(dataset, y), n_epochs)
         self.net_ = net
@@ -398,10 +401,7 @@ class DeepEstimator(CrossModalEstimator):
             for name, shape in estimator._tower_shapes_.items()
         }
         y = np.arange(len(estimator.classes_)) if estimator._supervised else None
-        try:
-            device = device_name(estimator.device)
-        except ValueError:
-            device = "cpu"
+        device = _device_or_cpu(estimator.device)
         with _seeded(estimator.random_state, device) as seed:
             net = estimator._new_net(inputs, y, seed, device)
         weights = {name: torch.from_numpy(value) for name, value in data["weights"].items()}
@@ -409,6 +409,14 @@ class DeepEstimator(CrossModalEstimator):
         net.history = History(data["history"])
         estimator.net_ = net
         return estimator
+
+    def __getstate__(self):
+        return at_rest(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "net_"):
+            self.net_.move(_device_or_cpu(self.device))
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_") and hasattr(self, "head_")
@@ -451,3 +459,17 @@ def _seeded(random_state, device):
         seed = check_random_state(random_state).randint(2**31 - 1)
         torch.manual_seed(seed)
         yield seed
+
+
+def _device_or_cpu(name):
+    """Return the name of a device that is there: the CPU, with a warning, in place of another."""
+    try:
+        return device_name(name)
+    except ValueError:
+        warnings.warn(
+            f"The estimator was trained with device={name!r}, which is not there: it is loaded to "
+            "the CPU. To train it further, set device='cpu' or 'auto'.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return "cpu"

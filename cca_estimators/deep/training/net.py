@@ -8,6 +8,7 @@ import torch
 from skorch import NeuralNet
 from torch import nn
 
+from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import RowSubset
 
 EMBEDDED_ROWS = 4096
@@ -100,6 +101,25 @@ class Net(NeuralNet):
             )
         return loss
 
+    def move(self, device):
+        """Go on on another device."""
+        self.device = device
+        for part in (self.module_, self.criterion_):
+            part.to(device)
+        for optimizer in self.optimizers():
+            optimizer.load_state_dict(optimizer.state_dict())  # which follows the parameters
+        return self
+
+    def optimizers(self):
+        """Return the optimisers of a step of training."""
+        return [self.optimizer_]
+
+    def __getstate__(self):
+        return {**at_rest(vars(self)), "device": "cpu"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+
     @torch.inference_mode()
     def outputs(self, subset):
         """Return the outputs for some rows as arrays (n, n_outputs) by view name."""
@@ -139,6 +159,10 @@ class TwoPlayerNet(Net):
         opponent = getattr(self.criterion_, self.opponent)
         self.opponent_optimizer_ = self.optimizer_of(opponent.parameters())
         return self
+
+    def optimizers(self):
+        """Return the optimisers of a step of training."""
+        return [*super().optimizers(), self.opponent_optimizer_]
 
     def optimizer_of(self, parameters):
         """Return the optimiser of the opponent."""

@@ -2,9 +2,11 @@
 
 import warnings
 from abc import abstractmethod
+from contextlib import suppress
 
 import numpy as np
 
+from cca_estimators._algebra.moments import ConstantViewError
 from cca_estimators._algebra.wide import HeldRows, rows_take_less
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._compat import fit_context
@@ -29,7 +31,7 @@ class IncrementalEstimator(CrossModalEstimator):
         with `p` and `q` features ``p^2 + q^2 + pq`` numbers, for each class where labels are used.
         Views of more features than rows are thus added to at the cost of `fit`, and without a
         matrix of ``p^2`` numbers. Until two rows (and two classes, where labels are used) have been
-        seen, the estimator is not fitted.
+        seen, and both views have varied, the estimator is not fitted.
 
         Parameters
         ----------
@@ -176,10 +178,12 @@ class IncrementalEstimator(CrossModalEstimator):
         return self.classes_[codes].tolist()
 
     def _solve_scatter(self):
+        """Solve for all rows so far, unless they are too few or a view has not varied yet."""
         held = isinstance(self.scatter_, HeldRows)
-        moments = self._held_moments() if held else self._gathered_moments()
-        if moments is not None:
-            self._solve(moments)
+        with suppress(ConstantViewError):
+            moments = self._held_moments() if held else self._gathered_moments()
+            if moments is not None:
+                self._solve(moments)
 
     def _held_moments(self):
         """Return the moments of rows held as in `fit`, or None if they are not enough."""

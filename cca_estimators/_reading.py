@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
@@ -55,6 +56,15 @@ def named_views(X, known=None, read=None):
     views = {name: read(X[name], name) for name in names}
     check_aligned(views)
     return views
+
+
+@contextmanager
+def naming(view):
+    """Name the view in what is raised about its rows by code that does not know it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"View {view!r}: {error}") from error
 
 
 def check_aligned(views):

@@ -12,7 +12,14 @@ from sklearn.utils import check_random_state
 
 from cca_estimators import _reading
 from cca_estimators._algebra.kernel_solver import leading_pairs
-from cca_estimators._algebra.kernels import Centring, Kernel, NystroemMap, as_rows, resolved_gamma
+from cca_estimators._algebra.kernels import (
+    Centring,
+    Kernel,
+    NystroemMap,
+    as_rows,
+    check_range,
+    resolved_gamma,
+)
 from cca_estimators._algebra.moments import (
     ClassScatter,
     PairedScatter,
@@ -31,6 +38,7 @@ _DEFAULT_COMPONENTS = 10
 _EXACT_ROWS = 8000
 _EXACT_BYTES = 16  # of the kernels of two views, for each pair of rows
 _ROUNDING = 1e-13
+_LEAST_VARIANCE = 1e-280
 
 _PARAMETERS = """kernel : str, callable or dict, default="rbf"
         Name of a kernel of :func:`sklearn.metrics.pairwise.pairwise_kernels`; a function of two
@@ -136,13 +144,16 @@ class KernelEmbedding(CrossModalEstimator):
         kinds = self._by_view("kernel")
         rows = {name: as_rows(rows, name, callable(kinds[name])) for name, rows in views.items()}
         self._check_square(rows, kinds)
+        for name, kind in kinds.items():
+            if not callable(kind):
+                check_range(rows[name], name)
         self.reg_ = self._by_view("reg")
         gammas = self._by_view("gamma")
         self.gamma_ = {
             name: resolved_gamma(gammas[name], rows[name].reshape(len(rows[name]), -1))
             for name in rows
         }
-        self.kernels_ = self._kernels(kinds)
+        self.kernels_ = self._kernels(kinds, rows)
         if self._is_exact(len(next(iter(rows.values())))):
             self._fit_exact(rows, y)
         else:
@@ -173,14 +184,18 @@ class KernelEmbedding(CrossModalEstimator):
         weights = self._row_weights(len(next(iter(rows.values()))), y)
         kernels, ridges, centrings = [], [], []
         for name, view in rows.items():
-            kernel = self.kernels_[name](view, view)
+            with _reading.naming(name):
+                kernel = self.kernels_[name](view, view)
             size = weights @ np.abs(kernel.diagonal())
             centrings.append(Centring(kernel, weights))
             kernels.append(centrings[-1].train(kernel))
             variance = weights @ kernels[-1].diagonal()
             self._check_varies(name, variance, size)
             ridges.append(self.reg_[name] * variance)
-        self.correlations_, duals = self._solve_exact(kernels, ridges, y)
+        try:
+            self.correlations_, duals = self._solve_exact(kernels, ridges, y)
+        except np.linalg.LinAlgError as error:
+            raise self._indefinite_error() from error
         self.dual_coef_, self._offsets_ = {}, {}
         for name, centring, dual in zip(rows, centrings, duals, strict=True):
             self.dual_coef_[name], self._offsets_[name] = centring.folded(dual)
@@ -189,9 +204,10 @@ class KernelEmbedding(CrossModalEstimator):
     def _fit_landmarks(self, rows, y):
         n_rows = len(next(iter(rows.values())))
         chosen = self._landmark_rows(n_rows, y, check_random_state(self.random_state))
-        self.maps_ = {
-            name: NystroemMap(self.kernels_[name], view[chosen]) for name, view in rows.items()
-        }
+        self.maps_ = {}
+        for name, view in rows.items():
+            with _reading.naming(name):
+                self.maps_[name] = NystroemMap(self.kernels_[name], view[chosen])
         moments = self._moments(rows, y)
         for name, covariance, mean in zip(rows, moments[1:3], moments.means, strict=True):
             self._check_varies(name, np.trace(covariance), mean @ mean)
@@ -212,7 +228,8 @@ class KernelEmbedding(CrossModalEstimator):
         rows = as_rows(rows, name, callable(self.kernels_[name].kernel))
         embedding = np.empty((len(rows), self.n_components_), dtype)
         for taken, _ in _reading.blocks({name: self._kernel_sized(name, rows)}):
-            embedding[taken] = self._variates(name, rows[taken]) * scales
+            with _reading.naming(name):
+                embedding[taken] = self._variates(name, rows[taken]) * scales
         return embedding
 
     def _variates(self, name, rows):
@@ -226,7 +243,7 @@ class KernelEmbedding(CrossModalEstimator):
         width = len(self.maps_[name].landmarks if hasattr(self, "maps_") else self.dual_coef_[name])
         return np.broadcast_to(np.zeros(1), (len(rows), width))
 
-    def _kernels(self, kinds):
+    def _kernels(self, kinds, rows):
         """Return the kernel of each view, with its parameters."""
         degrees, offsets = self._by_view("degree"), self._by_view("coef0")
         further = self.kernel_params or {}
@@ -235,7 +252,7 @@ class KernelEmbedding(CrossModalEstimator):
         kernels = {}
         for name, kind in kinds.items():
             params = {"gamma": self.gamma_[name], "degree": degrees[name], "coef0": offsets[name]}
-            kernels[name] = Kernel(kind, params, further[name])
+            kernels[name] = Kernel(kind, params, further[name], rows[name])
         return kernels
 
     def _is_exact(self, n_rows):
@@ -257,11 +274,21 @@ class KernelEmbedding(CrossModalEstimator):
             if self.approx == "nystroem":
                 raise ValueError("approx='nystroem' needs rows, not a precomputed kernel matrix.")
 
+    def _indefinite_error(self):
+        return ValueError(
+            f"The kernels of the views, {self._by_view('kernel')}, are not positive semi-definite "
+            "on these rows, as a kernel must be: 'sigmoid' seldom is, and powers of large numbers "
+            "lose all digits. Name another kernel, such as 'rbf', scale the features, or set a "
+            "larger reg."
+        )
+
     def _check_varies(self, name, variance, size):
-        if not variance > _ROUNDING * size:
+        if variance < -_ROUNDING * size:
+            raise self._indefinite_error()
+        if not variance > max(_ROUNDING * size, _LEAST_VARIANCE):
             raise ValueError(
-                f"View {name!r} does not vary: its centred kernel is zero. Check how its features "
-                "were made."
+                f"View {name!r} does not vary: its centred kernel is zero, or too small to be told "
+                "from it. Check how its features were made, and their scale."
             )
 
 

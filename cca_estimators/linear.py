@@ -18,6 +18,7 @@ from cca_estimators._algebra.moments import (
     constant_error,
     overflow_error,
     paired_moments,
+    varying,
 )
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
 from cca_estimators._compat import Interval, StrOptions
@@ -64,11 +65,14 @@ class LinearEmbedding(IncrementalEstimator):
         return wide.rotated(views, {name: reg != 0 for name, reg in self._by_view("reg").items()})
 
     def _check_varies(self, moments):
-        for name, covariance in zip(self.view_names_in_, (moments.xx, moments.yy), strict=True):
+        covariances = (moments.xx, moments.yy)
+        for name, covariance, mean in zip(
+            self.view_names_in_, covariances, moments.means, strict=True
+        ):
             variances = covariance.diagonal()
             if not np.isfinite(variances).all():
                 raise overflow_error(name, np.isfinite(variances).argmin())
-            if not variances.any():
+            if not varying(np.sqrt(variances), mean, moments.eps).any():
                 raise constant_error(name)
 
     def _transform_view(self, name, rows):

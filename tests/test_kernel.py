@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import linalg
+from scipy.spatial.distance import pdist
 from sklearn import config_context
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 from sklearn.model_selection import GridSearchCV
@@ -10,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cca_estimators import CCA, CCCA, CKCCA, KCCA, PerView, Views
+from cca_estimators._algebra.kernels import resolved_gamma
 from cca_estimators.datasets import make_views
 
 both = pytest.mark.parametrize("method", [KCCA, CKCCA], ids=["KCCA", "CKCCA"])
@@ -280,6 +282,86 @@ def test_bad_views_are_named(data, method):
     broken[7, 3] = np.nan
     with pytest.raises(ValueError, match="View 'visual' contains NaN .* row 7, feature 3"):
         method().fit({"audio": X["audio"], "visual": broken}, y)
+
+
+@both
+def test_an_origin_far_away_loses_nothing(data, method):
+    X, y = data
+    far = {name: rows + 1e9 for name, rows in X.items()}
+    near = {name: rows - 1e9 for name, rows in far.items()}
+    for gamma in ("scale", "median", 0.05):
+        fitted, expected = method(3, gamma=gamma).fit(far, y), method(3, gamma=gamma).fit(near, y)
+        np.testing.assert_allclose(fitted.correlations_, expected.correlations_, atol=1e-7)
+        for name in X:
+            np.testing.assert_allclose(
+                fitted.transform(far)[name], expected.transform(near)[name], atol=1e-4
+            )
+
+
+@both
+@pytest.mark.parametrize("scale", [1e-100, 1e-20, 1e100])
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_the_scale_of_a_view_does_not_matter(data, method, scale, kernel):
+    X, y = data
+    expected = method(3, kernel=kernel).fit(X, y).correlations_
+    scaled = {name: scale * rows for name, rows in X.items()}
+    np.testing.assert_allclose(method(3, kernel=kernel).fit(scaled, y).correlations_, expected)
+    if scale == 1e-20:
+        single = {name: rows.astype(np.float32) for name, rows in scaled.items()}
+        fitted = method(3, kernel=kernel).fit(single, y)
+        np.testing.assert_allclose(fitted.correlations_, expected, rtol=1e-5)
+
+
+@both
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_rows_too_small_or_large_or_still_are_refused(data, method, kernel):
+    X, y = data
+    for scale in (1e-154, 1e-170, 1e160):
+        with pytest.raises(ValueError, match="View 'audio' has values so large or so small"):
+            method(kernel=kernel).fit({name: scale * rows for name, rows in X.items()}, y)
+    noise = 1e6 + 1e-10 * np.random.default_rng(0).standard_normal((150, 3))
+    with pytest.raises(ValueError, match="View 'visual' does not vary, or by rounding only"):
+        method(kernel=kernel).fit({"audio": X["audio"], "visual": noise}, y)
+
+
+@both
+def test_what_is_no_kernel_is_refused_in_words_of_kernels(data, method):
+    X, y = data
+    with pytest.raises(ValueError, match="'sigmoid'.* not positive semi-definite"):
+        method(kernel="sigmoid").fit(X, y)
+    with pytest.raises(ValueError, match="View 'visual': X contains negative values"):
+        method(kernel="chi2").fit(X, y)
+
+
+def test_a_ridge_of_rounding_is_refused(data):
+    with pytest.raises(ValueError, match="no pair of directions.*larger reg"):
+        KCCA(reg=1e-16).fit(data[0])
+
+
+def test_the_median_is_that_of_rows_of_all_classes():
+    """Beyond 1,000 rows a part is taken, which must not be the first classes alone."""
+    X, y = make_views(3000, 3, (4, 5), shared_rank=1, class_sep=20.0, random_state=0)
+    order = np.argsort(y)
+    rows = X["audio"][order]
+    squares = pdist(rows, "sqeuclidean")
+    assert resolved_gamma("median", rows) == pytest.approx(1 / np.median(squares), rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8])
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "poly"])
+def test_kernels_of_other_types_are_those_of_float64(data, dtype, kernel):
+    X, _ = data
+    rows = {name: np.clip(20 * view + 100, 0, 255).astype(dtype) for name, view in X.items()}
+    wide = {name: view.astype(float) for name, view in rows.items()}
+    single, double = KCCA(2, kernel=kernel).fit(rows), KCCA(2, kernel=kernel).fit(wide)
+    rtol = 1e-4 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(single.correlations_, double.correlations_, rtol=rtol)
+    for name in X:
+        np.testing.assert_allclose(
+            single.transform(rows)[name],
+            double.transform(wide)[name],
+            atol=0.05 if dtype == np.float32 else 1e-9,
+        )
 
 
 def test_too_many_components_warn(data):

@@ -292,16 +292,85 @@ def test_fit_forgets_what_partial_fit_gathered(data):
     assert not hasattr(CCA(2).fit(frame).fit(X), "feature_names_in_")
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_overflow_is_named(data, dtype):
+@pytest.mark.parametrize("power", [0.6, -0.6])
+def test_squares_that_float64_cannot_hold_are_named(data, power):
     X, _ = data
-    huge = Views(X, visual=X["visual"].astype(dtype))
-    huge["visual"][:, 4] *= np.finfo(dtype).max ** 0.6
-    with (
-        np.errstate(all="ignore"),
-        pytest.raises(ValueError, match="View 'visual' has values so large .* of feature 4. Scale"),
-    ):
-        CCA(2).fit(huge)
+    huge = Views(X, visual=X["visual"].copy())
+    huge["visual"][:, 4] *= np.finfo(float).max ** power
+    message = "View 'visual' has values so large or so small .* of feature 4. Scale"
+    for fit in (CCA(2).fit, CCA(2).partial_fit):
+        with pytest.raises(ValueError, match=message):
+            fit(huge)
+
+
+@both
+@pytest.mark.parametrize("scale", [1e-23, 1e-30, 1e30])
+def test_squares_that_float32_cannot_hold_are_taken_in_float64(data, method, scale):
+    X, y = data
+    plain = Views({name: rows.astype(np.float32) for name, rows in X.items()})
+    scaled = Views({name: rows.copy() for name, rows in plain.items()})
+    for rows in scaled.values():
+        rows[:, 2] *= np.float32(scale)
+    expected = method(3, reg=0.0).fit(plain, y)
+    fitted = method(3, reg=0.0).fit(scaled, y)
+    np.testing.assert_allclose(fitted.correlations_, expected.correlations_, rtol=1e-5)
+    embedded, again = expected.transform(plain), fitted.transform(scaled)
+    for name in X:  # the sign is that of the largest weight, which depends on the units
+        np.testing.assert_allclose(np.abs(again[name]), np.abs(embedded[name]), atol=1e-3)
+
+
+@both
+@pytest.mark.parametrize("scale", [1e-100, 1e120])
+def test_the_scale_of_a_view_does_not_matter(data, method, scale):
+    X, y = data
+    fitted = method(3).fit({name: scale * rows for name, rows in X.items()}, y)
+    np.testing.assert_allclose(fitted.correlations_, method(3).fit(X, y).correlations_)
+
+
+@both
+@pytest.mark.parametrize("reg", ["auto", 0.0])
+@pytest.mark.parametrize(
+    ("offset", "scale", "dtype"), [(1e15, 1.0, np.float64), (1e7, 1.4, np.float32)]
+)
+def test_views_far_from_0_are_centred_before_they_are_squared(
+    data, method, reg, offset, scale, dtype
+):
+    X, y = data
+    far = Views(
+        {name: (np.round(8 * scale * rows) / 8 + offset).astype(dtype) for name, rows in X.items()}
+    )
+    near = Views({name: rows.astype(float) - offset for name, rows in far.items()})
+    fitted, expected = method(3, reg=reg).fit(far, y), method(3, reg=reg).fit(near, y)
+    np.testing.assert_allclose(fitted.correlations_, expected.correlations_, atol=1e-5)
+    assert fitted.score(far, y) == pytest.approx(expected.score(near, y), abs=0.01)
+
+
+@both
+def test_a_view_that_varies_by_rounding_only_is_refused(data, method):
+    X, y = data
+    noise = 1e6 + 1e-10 * np.random.default_rng(0).standard_normal((300, 5))
+    with pytest.raises(ValueError, match="View 'audio' does not vary, or by rounding only"):
+        method().fit(Views(X, audio=noise), y)
+
+
+def test_views_without_correlation_give_no_model():
+    x, y = np.array([[1.0], [-1.0], [1.0], [-1.0]]), np.array([[1.0], [1.0], [-1.0], [-1.0]])
+    fitted = CCA(1).fit({"audio": x, "visual": y})
+    assert fitted.n_components_ == 1  # the one direction there is, of correlation 0
+    np.testing.assert_allclose(fitted.correlations_, 0, atol=1e-12)
+
+
+@both
+def test_partial_fit_waits_for_views_to_vary(data, method):
+    X, y = data
+    still = Views(X[:20], visual=np.ones_like(X["visual"][:20]))
+    gradual = method(3).partial_fit(still, y[:20])
+    with pytest.raises(NotFittedError):
+        gradual.transform(X)
+    gradual.partial_fit(X[20:], y[20:])
+    joined = {name: np.concatenate([still[name], X[20:][name]]) for name in X}
+    expected = method(3).fit(joined, y)
+    np.testing.assert_allclose(gradual.correlations_, expected.correlations_, rtol=1e-8)
 
 
 def refused(change, **options):

@@ -5,10 +5,13 @@ from numbers import Real
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_kernels
 
+from cca_estimators._algebra.moments import constant_error, overflow_error, varying
 from cca_estimators._reading import check_finite
 
 _MEDIAN_ROWS = 1000
 _RANK_CUT = 1e-11
+_SINGLE_RANGE = 1e-12, 1e15  # of the largest value of a view whose squares float32 holds
+_DOUBLE_RANGE = 1e-130, 1e145
 
 
 def as_rows(rows, name, keep_steps):
@@ -16,7 +19,21 @@ def as_rows(rows, name, keep_steps):
     rows = np.asarray(rows[:])
     rows = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
     check_finite(rows.reshape(len(rows), -1), name)
+    least, most = _SINGLE_RANGE
+    if rows.dtype == np.float32 and not least < np.abs(rows).max() < most:
+        rows = rows.astype(np.float64)
     return rows if keep_steps else rows.reshape(len(rows), -1)
+
+
+def check_range(rows, name):
+    """Raise ValueError if products of values overflow or underflow, or if no feature varies."""
+    magnitudes = np.abs(rows).max(axis=0).astype(np.float64)
+    least, most = _DOUBLE_RANGE
+    if 0 < magnitudes.max() < least or magnitudes.max() > most:
+        raise overflow_error(name, magnitudes.argmax())
+    means = rows.mean(axis=0, dtype=np.float64)
+    if not varying(rows.std(axis=0, dtype=np.float64), means, np.finfo(rows.dtype).eps).any():
+        raise constant_error(name)
 
 
 def resolved_gamma(gamma, rows):
@@ -26,6 +43,7 @@ def resolved_gamma(gamma, rows):
     if gamma == "scale":
         return 1.0 / max(rows.shape[1] * rows.var(dtype=np.float64), np.finfo(float).tiny)
     chosen = rows[:: -(-len(rows) // _MEDIAN_ROWS)]
+    chosen = chosen - chosen.mean(axis=0)
     squares = euclidean_distances(chosen, squared=True)[np.triu_indices(len(chosen), 1)]
     return 1.0 / max(np.median(squares), np.finfo(float).tiny)
 
@@ -42,12 +60,19 @@ class Kernel:
         Parameters of a named kernel; those that it does not have are ignored.
     kernel_params : dict or None
         Keyword arguments of a callable, or further ones of a named kernel.
+    rows : ndarray, default=None
+        The training rows. A kernel of distances is computed from rows less their mean: the
+        distances are the same, and digits are not lost to an origin that is far away.
     """
 
-    def __init__(self, kernel, params, kernel_params):
+    origin = 0  # not in older files
+
+    def __init__(self, kernel, params, kernel_params, rows=None):
         self.kernel = kernel
         self.params = params
         self.kernel_params = kernel_params or {}
+        if kernel == "rbf" and rows is not None:
+            self.origin = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
 
     @property
     def is_precomputed(self):
@@ -68,6 +93,8 @@ class Kernel:
         if callable(self.kernel):
             return np.array(self.kernel(x, y, **self.kernel_params), dtype=np.float64)
         params = {**self.params, **self.kernel_params}
+        if self.kernel == "rbf":
+            x, y = x - self.origin, y - self.origin
         matrix = pairwise_kernels(x, y, metric=self.kernel, filter_params=True, **params)
         return np.asarray(matrix, dtype=np.float64)
 

@@ -11,6 +11,14 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.sparse import csr_array, diags_array, issparse
 
+_LEAST_SQUARE = {  # below, squares have fewer digits
+    np.dtype(kind): float(np.finfo(kind).tiny) / float(np.finfo(kind).eps)
+    for kind in (np.float32, np.float64)
+}
+
+
+_QUIET = np.errstate(over="ignore", invalid="ignore")  # infinities are told at the end
+
 
 class Moments(NamedTuple):
     """Means and covariances of two views, ready for the solver.
@@ -61,6 +69,8 @@ class Block(NamedTuple):
 class Scatter:
     """Total weight, mean and centred scatter matrix of the rows of one view."""
 
+    lost = False  # of which features squares have underflown in float64; not in older files
+
     def __init__(self):
         self.weight = 0.0
         self.squared_weight = 0.0
@@ -69,9 +79,23 @@ class Scatter:
         self.eps = np.finfo(np.float64).eps
         self._far = False
 
+    @_QUIET
     def update(self, rows, weights=None):
         """Add float rows, shape (n, n_features), and return them as a `Block`."""
         self.eps = max(self.eps, np.finfo(rows.dtype).eps)
+        block, gram = self._squared(rows, weights)
+        lost = _underflows(block.rows, gram)
+        if rows.dtype == np.float32 and (lost.any() or not np.isfinite(gram.trace())):
+            block, gram = self._squared(rows.astype(np.float64), weights)
+            lost = _underflows(block.rows, gram)
+        self.lost = self.lost | lost
+        _add_outer(gram, -block.weight, block.offset, block.offset)
+        squared_weight = block.weight if weights is None else float(weights @ weights)
+        self._add(block.weight, squared_weight, block.mean, gram)
+        return block
+
+    def _squared(self, rows, weights):
+        """Return rows as a `Block`, and their inner products, which are not centred yet."""
         if not self._far:
             block = _as_they_are(rows, weights)
             gram = _float64(block.rows.T @ block.rows)
@@ -80,14 +104,12 @@ class Scatter:
         if self._far:
             block = _centred(rows, weights)
             gram = _float64(block.rows.T @ block.rows)
-        _add_outer(gram, -block.weight, block.offset, block.offset)
-        squared_weight = block.weight if weights is None else float(weights @ weights)
-        self._add(block.weight, squared_weight, block.mean, gram)
-        return block
+        return block, gram
 
     def merge(self, other, scale=1.0):
         """Add another scatter with its weights multiplied by `scale`."""
         self.eps = max(self.eps, other.eps)
+        self.lost = self.lost | other.lost
         self._add(
             scale * other.weight,
             scale**2 * other.squared_weight,
@@ -120,6 +142,7 @@ class Cross:
         self.means = 0.0, 0.0
         self.matrix = 0.0
 
+    @_QUIET
     def update(self, x, y):
         """Add the aligned `Block` of each view."""
         matrix = _float64(x.rows.T @ y.rows)
@@ -201,7 +224,12 @@ class ClassScatter:
     @property
     def class_means(self):
         """Means of the classes, shape (n_classes, n_features)."""
-        return self._reference + self._sums / self._counts
+        return self._reference + self.relative_means
+
+    @property
+    def relative_means(self):
+        """Means of the classes less a row near them, so that no digits go to the origin."""
+        return self._sums / self._counts
 
 
 class MergedClasses(NamedTuple):
@@ -218,21 +246,43 @@ class MergedClasses(NamedTuple):
             merged.merge(scatter, weight)
         return cls(merged, np.array([scatter.mean for scatter in scatters]))
 
+    @property
+    def relative_means(self):
+        """Means of the classes less that of the first one."""
+        return self.class_means - self.class_means[0]
+
 
 def overflow_error(name, feature):
-    """Return the error for a view whose squares overflow."""
+    """Return the error for a view whose squares overflow or underflow."""
     return ValueError(
-        f"View {name!r} has values so large that their squares overflow, such as those of feature "
-        f"{feature}. Scale it first, for example by PerView(StandardScaler())."
+        f"View {name!r} has values so large or so small that their squares overflow or underflow, "
+        f"such as those of feature {feature}. Scale it first, for example by "
+        "PerView(StandardScaler())."
     )
+
+
+class ConstantViewError(ValueError):
+    """A view does not vary, so far."""
 
 
 def constant_error(name):
     """Return the error for a view that does not vary."""
-    return ValueError(
-        f"View {name!r} does not vary: there is nothing to correlate. Check how its features were "
-        "made."
+    return ConstantViewError(
+        f"View {name!r} does not vary, or by rounding only: there is nothing to correlate. Check "
+        "how its features were made; a large constant in them takes the digits of what varies."
     )
+
+
+def varying(deviations, means, eps):
+    """Tell which features vary by more than the rounding of numbers as large as their mean.
+
+    Parameters
+    ----------
+    deviations, means : ndarray, shape (n_features,)
+    eps : float
+        Relative spacing of the floating point numbers of the data.
+    """
+    return deviations > eps * np.abs(means)
 
 
 def paired_moments(scatter):
@@ -301,19 +351,37 @@ def cluster_moments(x, y, pair_weights, cross=None, pair_weight=0.0):
 
 
 def _between(x, y, pair_weights):
-    x, y = (side.class_means - side.scatter.mean for side in (x, y))
+    x, y = (side.relative_means for side in (x, y))
+    x, y = (means - pair_weights @ means for means in (x, y))
     return (x * pair_weights[:, None]).T @ y
 
 
 def _moments(x, y, xy, norm_x, norm_y):
     return Moments(
         means=(x.mean, y.mean),
-        xx=x.matrix / norm_x,
-        yy=y.matrix / norm_y,
+        xx=_covariance(x, norm_x),
+        yy=_covariance(y, norm_y),
         xy=xy,
         n_rows=(x.n_rows, y.n_rows),
         eps=max(x.eps, y.eps),
     )
+
+
+def _covariance(scatter, norm):
+    """Return the covariance; a variance that float64 cannot hold is NaN."""
+    covariance = scatter.matrix / norm
+    lost = scatter.lost & (covariance.diagonal() < _LEAST_SQUARE[np.dtype(np.float64)])
+    if lost.any():
+        covariance[lost, lost] = np.nan
+    return covariance
+
+
+def _underflows(rows, gram):
+    """Tell in which columns squares lose digits, or vanish, for being small."""
+    small = gram.diagonal() < len(rows) * _LEAST_SQUARE[rows.dtype]
+    if small.any():
+        small[small] = rows[:, small].any(axis=0)
+    return small
 
 
 def _as_they_are(rows, weights):

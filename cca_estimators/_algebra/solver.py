@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from cca_estimators._algebra.moments import varying
+
 _MAX_SHRINKAGE = 0.99
 _WELL_CONDITIONED = 1e-8
 _FEW = 8  # of which share of the pairs it is faster to look for alone
@@ -51,6 +53,9 @@ def shrinkage_ridge(covariance, n_rows, n_features=None):
         Ridge relative to the mean variance, in [0, 99].
     """
     n_features = n_features or len(covariance)
+    covariance = covariance / (
+        np.trace(covariance) or 1.0
+    )  # whose squares could under- or overflow
     squares = np.vdot(covariance, covariance) / n_features**2
     squared_mean = (np.trace(covariance) / n_features) ** 2
     denominator = (n_rows + 1) * (squares - squared_mean / n_features)
@@ -155,7 +160,7 @@ class Whitener:
         variances = covariance.diagonal()
         absolute = ridge * variances.sum() / n_features
         self._n_columns = len(covariance)
-        self._varies = np.flatnonzero(variances > (10 * eps * mean) ** 2)
+        self._varies = np.flatnonzero(varying(np.sqrt(variances), mean, eps))
         self._scales = np.sqrt(variances[self._varies] + absolute)[:, None]
         correlation = _submatrix(covariance, self._varies)
         correlation[np.diag_indices_from(correlation)] += absolute
@@ -209,6 +214,12 @@ def _inverse_root(correlation, eps):
 
 def bounded(n_components, rank):
     """Return the number of components to keep: at most `rank`, with a warning where it cuts."""
+    if rank < 1:
+        raise ValueError(
+            "The data determine no pair of directions: no correlation between the views can be "
+            "told from rounding. Check that rows of the views belong together, scale the features "
+            "(PerView(StandardScaler())), or set a larger reg."
+        )
     if n_components is not None and n_components > rank:
         warnings.warn(
             f"n_components={n_components} is above the {rank} pairs of directions that the data "

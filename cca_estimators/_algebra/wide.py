@@ -12,7 +12,7 @@ from scipy import linalg
 from sklearn.utils import gen_batches
 
 from cca_estimators import _reading
-from cca_estimators._algebra.moments import constant_error, overflow_error
+from cca_estimators._algebra.moments import constant_error, overflow_error, varying
 
 _BLOCK_BYTES = 2**25
 
@@ -199,7 +199,7 @@ class RowSpace:
     def _mean(self, taken):
         block = self._floats(taken)
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = (np.ones(len(block), block.dtype) @ block).astype(np.float64) / len(block)
+            mean = block.mean(axis=0, dtype=np.float64)
         if not np.isfinite(mean).all():
             _reading.check_finite(block, self._name, start=(0, taken.start))
         return mean
@@ -207,8 +207,8 @@ class RowSpace:
     def _deviations(self, scaled):
         """Return what to divide each feature by: infinity if it varies by rounding only."""
         centred = (_centred(self._floats(taken), self.mean[taken]) for taken in self._slices())
-        deviations = np.concatenate([np.sqrt((block * block).mean(axis=0)) for block in centred])
-        varies = deviations > 10 * self.eps * np.abs(self.mean)
+        deviations = np.concatenate([_root_mean_square(block) for block in centred])
+        varies = varying(deviations, self.mean, self.eps)
         return np.where(varies, deviations if scaled else 1.0, np.inf)
 
     def _prepared(self, taken):
@@ -217,6 +217,13 @@ class RowSpace:
         if self._divisors is None:
             return block, mean
         return _centred(block, mean) / self._divisors[taken].astype(block.dtype), None
+
+
+def _root_mean_square(block):
+    """Return that of each column, however large or small its values are."""
+    largest = np.abs(block).max(axis=0)
+    scaled = block / np.where(largest > 0, largest, 1)
+    return largest * np.sqrt((scaled * scaled).mean(axis=0))
 
 
 def _centred(block, mean):

@@ -42,6 +42,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
 
     _parameter_constraints = {"view_split": [Interval(Integral, 1, None, closed="left"), None]}
     _min_samples = 2
+    _reads_dask = False
     _takes_labels = True  # and uses them, or hands them on
     _several_labels = True
 
@@ -155,7 +156,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def _wrapped(self, output, original, view_names):
         """Return an output in the container that `set_output` asks for."""
         container = get_output_config("transform", self)["dense"]
-        if container == "default" or output.ndim != 2:
+        if container == "default" or output.ndim != 2 or _reading.is_dask(output):
             return output
         adapter = ADAPTERS_MANAGER.adapters[container]
         return adapter.create_container(output, original, columns=self._names_out(view_names))
@@ -163,6 +164,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def _read_first(self, X, min_samples=1):
         """Read X where its views and features become known."""
         if _reading.is_mapping(X):
+            self._check_in_memory(X)
             views = _reading.named_views(X, read=self._read_view)
             _check_n_rows(views, min_samples)
             names = _reading.feature_names(X)
@@ -181,6 +183,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def _read_again(self, X):
         """Read X whose views and features must be those of the first time."""
         if _reading.is_mapping(X):
+            self._check_in_memory(X)
             views = _reading.named_views(X, self.view_names_in_, self._read_view)
             _reading.check_feature_names(X, self._known_names(), type(self).__name__)
         elif isinstance(self.n_features_in_, dict):
@@ -206,7 +209,20 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         split = self._widths_[first]
         return {first: names[:split], second: names[split:]}
 
+    def _check_in_memory(self, X):
+        for name, rows in X.items():
+            if _reading.is_dask(rows) and not self._reads_dask:
+                raise TypeError(
+                    f"View {name!r} is a Dask collection, which {type(self).__name__} does not "
+                    f"read: pass X[{name!r}].compute(), if it fits into memory."
+                )
+
     def _validated(self, X, **options):
+        if _reading.is_dask(X):
+            raise TypeError(
+                "X is one Dask collection; CCA and CCCA take views that are Dask collections by "
+                "name, as in {'audio': X[:, :128], 'visual': X[:, 128:]}."
+            )
         dtypes = [np.float64, np.float32]
         return validate_data(self, X, dtype=dtypes, ensure_all_finite=False, **options)
 
@@ -302,12 +318,15 @@ class CrossModalEstimator(ViewsTransformer):
         if not self._supervised:
             return None
         codes = self._read_classes(y, n_rows(next(iter(views.values()))))
+        self._check_several_classes()
+        return codes
+
+    def _check_several_classes(self):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y holds one class only, {self.classes_.tolist()[0]!r}; {type(self).__name__} "
                 "tells classes apart and needs two or more."
             )
-        return codes
 
     def _by_view(self, parameter):
         """Return a parameter for each view: its values by name if it is a dict, else the same."""
@@ -343,16 +362,19 @@ class CrossModalEstimator(ViewsTransformer):
 
     def _class_codes(self, y, n_samples):
         """Read labels into `classes_` and return them as integers from 0."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None: it "
-                "learns from class labels, one for each row."
-            )
+        self._check_there(y)
         y = label_array(y)
         check_consistent_length(np.empty(n_samples), y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         return codes
+
+    def _check_there(self, y):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: it "
+                "learns from class labels, one for each row."
+            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

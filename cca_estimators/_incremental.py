@@ -10,6 +10,7 @@ from cca_estimators._algebra.moments import ConstantViewError
 from cca_estimators._algebra.wide import HeldRows, rows_take_less
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._compat import fit_context
+from cca_estimators._reading import is_dask
 from cca_estimators.views import n_rows
 
 
@@ -69,6 +70,7 @@ class IncrementalEstimator(CrossModalEstimator):
                 self._forget()
             self._check_target(X, y)
             views = self._read_first(X) if first else self._read_again(X)
+            _check_not_dask(views)
             self.scatter_ = self._extended(HeldRows() if first else self.scatter_, views, y)
             self._solve_scatter()
         return self
@@ -213,6 +215,15 @@ class IncrementalEstimator(CrossModalEstimator):
     @abstractmethod
     def _gathered_moments(self):
         """Return the moments of `scatter_`, or None if it does not hold enough rows."""
+
+
+def _check_not_dask(views):
+    for name, rows in views.items():
+        if is_dask(rows):
+            raise TypeError(
+                f"View {name!r} is a Dask collection, which partial_fit does not read: fit does; "
+                "or call partial_fit with each chunk where it lies, and merge."
+            )
 
 
 def _seen_by(estimator):

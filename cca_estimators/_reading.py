@@ -34,6 +34,11 @@ def is_mapping(X):
     return isinstance(X, Mapping)
 
 
+def is_dask(rows):
+    """Tell whether rows are a Dask array or DataFrame, which is computed in chunks elsewhere."""
+    return hasattr(rows, "__dask_graph__")
+
+
 def named_views(X, known=None, read=None):
     """Return the views of a mapping as a dict of arrays (or h5py datasets) with aligned rows.
 
@@ -70,7 +75,7 @@ def naming(view):
 def check_aligned(views):
     """Raise ValueError unless all views have the same number of rows."""
     lengths = {name: n_rows(rows) for name, rows in views.items()}
-    if len(set(lengths.values())) > 1:
+    if len({length for length in lengths.values() if length == length}) > 1:  # NaN: not known
         raise ValueError(
             f"The views do not align: their numbers of rows are {lengths}. "
             "Row i of every view must be the same sample."
@@ -159,7 +164,8 @@ def blocks(views):
     budget = min(_BLOCK_BYTES, get_config()["working_memory"] * 2**20)
     row_bytes = sum(prod(rows.shape[1:]) * float_of(rows.dtype).itemsize for rows in views.values())
     size = max(1, int(budget / row_bytes))
-    for taken in gen_batches(next(iter(views.values())).shape[0], size):
+    n_samples = next(iter(views.values())).shape[0]
+    for taken in gen_batches(n_samples, size) if n_samples else ():  # a chunk may be empty
         yield taken, [_flat_block(rows, taken, name) for name, rows in views.items()]
 
 
@@ -247,7 +253,9 @@ def as_numbers(rows, name):
             f"View {name!r} is sparse, which is not supported: reduce it first, by "
             "PerView(TruncatedSVD(100)), or pass its toarray()."
         )
-    if hasattr(rows, "iloc"):  # a DataFrame, whatever its columns are called
+    if is_dask(rows):
+        rows = _of_dask(rows, name)
+    elif hasattr(rows, "iloc"):  # a DataFrame, whatever its columns are called
         rows = np.asarray(rows)
     elif hasattr(rows, "detach"):
         rows = _of_tensor(rows)
@@ -285,6 +293,17 @@ def _are_sequences(rows):
         and row.shape[1] == rows[0].shape[1]
         for row in rows
     )
+
+
+def _of_dask(rows, name):
+    """Return a Dask array whose chunks hold whole rows of numbers."""
+    rows = rows.to_dask_array() if hasattr(rows, "to_dask_array") else rows
+    if rows.dtype.kind not in "fiub":
+        raise ValueError(
+            f"View {name!r} has dtype {rows.dtype}, as a Dask collection: pass real numbers, for "
+            "example rows.astype('float64')."
+        )
+    return rows.rechunk({axis: -1 for axis in range(1, rows.ndim)})
 
 
 def _of_tensor(rows):

@@ -1,12 +1,13 @@
 """Linear joint embeddings: canonical correlation analysis of pairs and of classes."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 
 from cca_estimators import _reading
-from cca_estimators._algebra import wide
+from cca_estimators._algebra import chunks, wide
 from cca_estimators._algebra.moments import (
     ClassScatter,
     Cross,
@@ -43,8 +44,15 @@ class LinearEmbedding(IncrementalEstimator):
         "weighted": ["boolean"],
     }
 
+    _reads_dask = True
+
     def _fit(self, views, y):
-        self._solve(self._moments(views, y))
+        self._solve(self._moments(chunks.aligned(views) if _in_chunks(views) else views, y))
+
+    def _read_labels(self, y, views):
+        if _in_chunks(views):
+            return y
+        return super()._read_labels(y, views)
 
     def _most_components(self, moments):
         """Return a bound on the number of components beside the ranks of the views, or None."""
@@ -77,11 +85,10 @@ class LinearEmbedding(IncrementalEstimator):
 
     def _transform_view(self, name, rows):
         weights = self.weights_[name] * (self.correlations_ if self.weighted else 1.0)
-        dtype = np.float32 if rows.dtype == np.float32 else np.float64
-        embedding = np.empty((rows.shape[0], self.n_components_), dtype)
-        for taken, (block,) in _reading.blocks({name: rows}):
-            embedding[taken] = (block - self.means_[name]) @ weights
-        return embedding
+        embedded = partial(_embedded, name=name, mean=self.means_[name], weights=weights)
+        if _reading.is_dask(rows):
+            return chunks.mapped(embedded, rows, self.n_components_, _dtype_of(rows))
+        return embedded(rows)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "weights_")
@@ -169,9 +176,17 @@ class CCA(LinearEmbedding):
         self.view_split = view_split
 
     def _moments(self, views, y):
+        if _in_chunks(views):
+            return self._chunk_moments(views)
         views, spaces = self._rotated(views)
         self._warn_of_ambiguity(spaces, n_rows(next(iter(views.values()))))
         return wide.within(paired_moments(self._gathered(views, y, None)), spaces)
+
+    def _chunk_moments(self, views):
+        scatter = chunks.paired_scatter(views)
+        if scatter.x.weight < 2:
+            raise ValueError(f"X has {scatter.x.weight:.0f} row(s); a minimum of 2 is required.")
+        return paired_moments(scatter)
 
     def _warn_of_ambiguity(self, spaces, n_samples):
         for (name, reg), space in zip(self._by_view("reg").items(), spaces, strict=True):
@@ -317,6 +332,8 @@ class CCCA(LinearEmbedding):
         self.view_split = view_split
 
     def _moments(self, views, y):
+        if _in_chunks(views):
+            return self._chunk_moments(views, y)
         views, spaces = self._rotated(views)
         counts = class_members(y, len(self.classes_)).sum(axis=0)
         pair_weights = class_pair_weights(counts, counts, self.class_weight)
@@ -329,6 +346,18 @@ class CCCA(LinearEmbedding):
                 cross.update(*parts)
         moments = cluster_moments(*sides, pair_weights, cross, self.pair_weight)
         return wide.within(moments, spaces)
+
+    def _chunk_moments(self, views, y):
+        self._check_there(y)
+        labels = chunks.labels_in_chunks(y, next(iter(views.values())))
+        self.classes_, counts = chunks.class_counts(labels)
+        self._check_several_classes()
+        pair_weights = class_pair_weights(counts, counts, self.class_weight)
+        codes = chunks.codes_of(labels, self.classes_)
+        *sides, cross = chunks.class_scatters(
+            views, codes, pair_weights / counts, pairs=bool(self.pair_weight)
+        )
+        return cluster_moments(*sides, pair_weights, cross, self.pair_weight)
 
     def _gathered(self, views, y, scatter):
         codes = self._class_codes(y, next(iter(views.values())).shape[0])
@@ -363,6 +392,21 @@ class CCCA(LinearEmbedding):
     def _most_components(self, moments):
         pairs_add_rank = self.pair_weight and self.n_components is not None
         return None if pairs_add_rank else len(self.classes_) - 1
+
+
+def _embedded(rows, name, mean, weights):
+    embedding = np.empty((rows.shape[0], weights.shape[1]), _dtype_of(rows))
+    for taken, (block,) in _reading.blocks({name: rows}):
+        embedding[taken] = (block - mean) @ weights
+    return embedding
+
+
+def _in_chunks(views):
+    return any(map(_reading.is_dask, views.values()))
+
+
+def _dtype_of(rows):
+    return np.float32 if rows.dtype == np.float32 else np.float64
 
 
 def _ridges(reg, moments):

@@ -52,7 +52,7 @@ class Views(dict):
         check_name(name)
         rows = array_of_list(rows) if isinstance(rows, (list, tuple)) else rows
         others = [other for other in self if other != name]
-        if others and n_rows(rows) != n_rows(super().__getitem__(others[0])):
+        if others and _differ(n_rows(rows), n_rows(super().__getitem__(others[0]))):
             raise ValueError(
                 f"The views do not align: view {name!r} has {n_rows(rows)} rows, view "
                 f"{others[0]!r} has {len(self)}. Row i of every view must be the same sample."
@@ -109,6 +109,11 @@ class Views(dict):
         if not (isinstance(left, Mapping) and isinstance(right, Mapping)):
             return NotImplemented
         return Views({**left, **right})
+
+
+def _differ(one, other):
+    """Tell whether two numbers of rows differ; that of a Dask collection may be NaN, not known."""
+    return one != other and one == one and other == other
 
 
 def check_name(name):

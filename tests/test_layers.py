@@ -144,6 +144,7 @@ def test_examples_import_nothing_private():
         ("faiss", {"retrieval"}),
         ("skops", {"_storage"}),
         ("av", {"media"}),
+        ("dask", {"_algebra"}),
     ],
 )
 def test_heavy_packages_are_imported_in_one_place(heavy, homes):
@@ -156,7 +157,7 @@ def test_cca_imports_neither_torch_nor_matplotlib():
     code = (
         "import sys; from cca_estimators import CCA, CCCA, CrossModalIndex, PerView;"
         "import cca_estimators.media;"
-        "heavy = {'torch', 'skorch', 'matplotlib', 'h5py', 'faiss', 'skops', 'av'};"
+        "heavy = {'torch', 'skorch', 'matplotlib', 'h5py', 'faiss', 'skops', 'av', 'dask'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -108,6 +108,8 @@ class Scatter:
 
     def merge(self, other, scale=1.0):
         """Add another scatter with its weights multiplied by `scale`."""
+        if not other.weight:
+            return
         self.eps = max(self.eps, other.eps)
         self.lost = self.lost | other.lost
         self._add(
@@ -151,6 +153,8 @@ class Cross:
 
     def merge(self, other, scale=1.0):
         """Add another cross scatter with its weights multiplied by `scale`."""
+        if not other.weight:
+            return
         self._add(scale * other.weight, other.means, scale * other.matrix)
 
     def _add(self, weight, means, matrix):
@@ -220,6 +224,16 @@ class ClassScatter:
         self._sums += sums + counts * (block.mean - block.offset - self._reference)
         self._counts += counts
         return block
+
+    def merge(self, other):
+        """Add another scatter of the same classes and weights."""
+        if other._reference is None:
+            return
+        self._reference = other._reference if self._reference is None else self._reference
+        self.scatter.merge(other.scatter)
+        self._sums = self._sums + other._sums
+        self._sums = self._sums + other._counts * (other._reference - self._reference)
+        self._counts = self._counts + other._counts
 
     @property
     def class_means(self):

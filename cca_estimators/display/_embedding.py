@@ -1,5 +1,6 @@
 """The picture of embeddings in two dimensions."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 
@@ -16,14 +17,16 @@ from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _checked
 from cca_estimators.metrics._scorers import _embeddings
 
+_LEGEND_ROWS = 11  # that the height of a row of panels holds
 _MARKERS = ("o", "^")  # of the first and the second view
 
 
 class EmbeddingDisplay:
     """Map of embeddings in two dimensions: one row of panels per method.
 
-    The panels of a row show the first view, the second view, and both. A colour is a class, a
-    marker a view. It is recommended to make the display by `from_estimator` or `from_predictions`.
+    The panels of a row show the first view, the second view, and both. A colour is a class, where
+    there are labels, and a marker a view. It is recommended to make the display by
+    `from_estimator` or `from_predictions`.
 
     Views of the same width are taken to share a space: both are mapped together, and the panels of
     one view show its part of that map. Views of different widths, such as original features, share
@@ -38,7 +41,7 @@ class EmbeddingDisplay:
     points : dict of dict of ndarray, shape (n_points, 2)
         Of each method by name, the points of each panel by title: first view, second view, and
         both, the rows of the first above those of the second.
-    labels : ndarray of shape (n_samples,)
+    labels : ndarray of shape (n_samples,), default=None
         Class of each row.
 
     Attributes
@@ -63,13 +66,23 @@ class EmbeddingDisplay:
     (3, 3)
     """
 
-    def __init__(self, points, labels):
+    def __init__(self, points, labels=None):
         self.points = points
         self.labels = labels
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y, *, projection="tsne", random_state=None, name=None, ax=None, **kwargs
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        projection="tsne",
+        random_state=None,
+        name=None,
+        n_links=0,
+        ax=None,
+        **kwargs,
     ):
         """Embed both views by fitted estimators, and draw the embeddings.
 
@@ -79,8 +92,8 @@ class EmbeddingDisplay:
             The methods. "passthrough" in a dict stands for X as it is.
         X : mapping of two arrays by view name, or array whose embedding is ``[first | second]``
             The two views.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), default=None
+            Class labels; None: the views are drawn in one colour each.
         projection : {"tsne", "pca"} or transformer, default="tsne"
             What maps embeddings to two dimensions: t-SNE, the first two principal components, or a
             transformer of your own, of which each map gets a clone. Embeddings compared by their
@@ -89,6 +102,8 @@ class EmbeddingDisplay:
             Seed of t-SNE.
         name : str, default=None
             Name of a single method; None: that of its class.
+        n_links : int, default=0
+            Number of pairs, evenly chosen, to link by a line in the panel of both views.
         ax : Axes or array of 3 Axes per method, default=None
             One to divide into panels, or the panels themselves; None: a new figure.
         **kwargs : dict
@@ -107,18 +122,21 @@ class EmbeddingDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         methods = by_name(estimator, name)
         outputs = {key: _outputs(method, X) for key, method in methods.items()}
-        return cls._of_views(outputs, y, projection, random_state).plot(ax, **kwargs)
+        return cls._of_views(outputs, y, projection, random_state).plot(
+            ax, n_links=n_links, **kwargs
+        )
 
     @classmethod
     def from_predictions(
         cls,
         embeddings,
-        y,
+        y=None,
         *,
         metric="cosine",
         projection="tsne",
         random_state=None,
         name="embedding",
+        n_links=0,
         ax=None,
         **kwargs,
     ):
@@ -128,11 +146,11 @@ class EmbeddingDisplay:
         ----------
         embeddings : mapping of two arrays by view name, or dict of them by method
             Embeddings, shape (n_samples, n_components), or features.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), default=None
+            Class labels; None: the views are drawn in one colour each.
         metric : {"cosine", "hamming"}, default="cosine"
             How embeddings are compared.
-        projection, random_state, ax, **kwargs
+        projection, random_state, n_links, ax, **kwargs
             As in `from_estimator`.
         name : str, default="embedding"
             Name of a single method.
@@ -146,7 +164,9 @@ class EmbeddingDisplay:
         several = all(isinstance(views, Mapping) for views in embeddings.values())
         methods = embeddings if several else {name: embeddings}
         outputs = {key: (views, metric) for key, views in methods.items()}
-        return cls._of_views(outputs, y, projection, random_state).plot(ax, **kwargs)
+        return cls._of_views(outputs, y, projection, random_state).plot(
+            ax, n_links=n_links, **kwargs
+        )
 
     @classmethod
     def _of_views(cls, outputs, y, projection, random_state):
@@ -154,20 +174,25 @@ class EmbeddingDisplay:
         project = partial(_projected, projection=projection, random_state=random_state)
         points = {}
         for name, (views, metric) in outputs.items():
-            rows = {view: _comparable(rows, y, view, metric) for view, rows in views.items()}
+            labels = {view: np.zeros(len(rows)) if y is None else y for view, rows in views.items()}
+            rows = {
+                view: _comparable(rows, labels[view], view, metric) for view, rows in views.items()
+            }
             points[name] = _maps(rows, project)
         titles = {tuple(maps) for maps in points.values()}
         if len(titles) > 1:
             raise ValueError(f"The methods must have the same views; they have {sorted(titles)}.")
-        return cls(points, column_or_1d(y))
+        return cls(points, None if y is None else column_or_1d(y))
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax=None, *, n_links=0, **kwargs):
         """Draw the panels.
 
         Parameters
         ----------
         ax : Axes or array of 3 Axes per method, default=None
             One to divide into panels, or the panels themselves; None: a new figure.
+        n_links : int, default=0
+            As in `from_estimator`.
         **kwargs : dict
             Passed to :meth:`matplotlib.axes.Axes.scatter`.
 
@@ -177,8 +202,7 @@ class EmbeddingDisplay:
             This display.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        classes, codes = np.unique(self.labels, return_inverse=True)
-        colors = _class_colors(len(classes))
+        classes, colors, of_views = self._colors()
         style = {"s": 9, "alpha": 0.8, "linewidths": 0, **kwargs}
         self.figure_, self.axes_ = panels(ax, len(self.points), 3, (2.8, 2.7))
         for row, (name, maps) in zip(self.axes_, self.points.items(), strict=True):
@@ -187,16 +211,47 @@ class EmbeddingDisplay:
             for axes, points, shown in zip(row, maps.values(), markers, strict=True):
                 axes.set(xticks=[], yticks=[])
                 for view, marker in zip(np.split(points, len(shown)), shown, strict=True):
-                    axes.scatter(*view.T, **{"c": colors[codes], "marker": marker, **style})
+                    axes.scatter(*view.T, **{"c": of_views[marker], "marker": marker, **style})
+            _link(row[2], list(maps.values())[2], n_links)
         titles = list(next(iter(self.points.values())))
         for axes, title in zip(self.axes_[0], titles, strict=True):
             axes.set_title(title)
-        handles = _legend_handles(classes, colors, titles[:2])
+        handles = _legend_handles(classes, colors, titles[:2], of_views)
         if ax is None:
-            self.figure_.legend(handles=handles, loc="outside right upper")
+            rows = max(1, int(_LEGEND_ROWS * len(self.points)))
+            columns = -(-len(handles) // rows)
+            self.figure_.legend(handles=handles, loc="outside right upper", ncols=columns)
+            width, height = self.figure_.get_size_inches()
+            self.figure_.set_size_inches(width + 1.1 * (columns - 1), height)
         else:
             add_legend(self.axes_[0, -1], handles)
         return self
+
+    def _colors(self):
+        """Return the classes, their colours, and the colours of the points of each view."""
+        if self.labels is None:
+            first, second = _class_colors(2)
+            return [], [], dict(zip(_MARKERS, ([first], [second]), strict=True))
+        classes, codes = np.unique(self.labels, return_inverse=True)
+        order = np.array(sorted(range(len(classes)), key=lambda code: _natural(classes[code])))
+        colors = _class_colors(len(classes))
+        of_codes = np.empty_like(colors)
+        of_codes[order] = colors
+        return classes[order], colors, dict.fromkeys(_MARKERS, of_codes[codes])
+
+
+def _natural(label):
+    """Return a key by which "digit 10" comes after "digit 9"."""
+    parts = re.split(r"(\d+)", str(label))
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
+
+
+def _link(axes, points, n_links):
+    """Link some pairs by lines, evenly chosen."""
+    first, second = np.split(points, 2)
+    chosen = np.unique(np.linspace(0, len(first) - 1, min(n_links, len(first))).astype(int))
+    for a, b in zip(first[chosen], second[chosen], strict=True):
+        axes.plot(*zip(a, b, strict=True), color="0.5", linewidth=0.6, zorder=0)
 
 
 def _outputs(method, X):
@@ -273,12 +328,15 @@ def _class_colors(n_classes):
     return mpl.colormaps["turbo"](np.linspace(0, 1, n_classes))
 
 
-def _legend_handles(classes, colors, views):
+def _legend_handles(classes, colors, views, of_views):
     """Return the entries of the legend, for the classes and the views."""
     from matplotlib.lines import Line2D
 
     marks = [(str(label), "s", color) for label, color in zip(classes, colors, strict=True)]
-    marks += [(view, marker, "black") for view, marker in zip(views, _MARKERS, strict=True)]
+    marks += [
+        (view, marker, "black" if len(classes) else of_views[marker][0])
+        for view, marker in zip(views, _MARKERS, strict=True)
+    ]
     return [
         Line2D([], [], linestyle="", marker=marker, color=color, label=label)
         for label, marker, color in marks

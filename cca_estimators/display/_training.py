@@ -1,10 +1,12 @@
 """The picture of the training of a deep estimator."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from cca_estimators._compat import check_matplotlib_support
-from cca_estimators.display._axes import figure_and_axes, final, line_style
+from cca_estimators.display._axes import by_name, figure_and_axes, final, line_style
 
 _LABELS = {
     "train_loss": "training loss",
@@ -28,6 +30,8 @@ class LossCurveDisplay:
         Loss of the rows left out.
     valid_map : ndarray of shape (n_epochs,), default=None
         MAP of the rows left out, drawn against an axis on the right.
+    best_epoch : int, default=None
+        Number, from 1, of the epoch to mark; None: none.
     name : str, default=None
         What the names in the legend begin with.
 
@@ -53,10 +57,11 @@ class LossCurveDisplay:
     ['train_loss', 'valid_loss', 'valid_map']
     """
 
-    def __init__(self, train_loss, *, valid_loss=None, valid_map=None, name=None):
+    def __init__(self, train_loss, *, valid_loss=None, valid_map=None, best_epoch=None, name=None):
         self.train_loss = train_loss
         self.valid_loss = valid_loss
         self.valid_map = valid_map
+        self.best_epoch = best_epoch
         self.name = name
 
     @classmethod
@@ -65,8 +70,9 @@ class LossCurveDisplay:
 
         Parameters
         ----------
-        estimator : deep estimator, or a Pipeline or fitted search that ends in one
-            Its `history_` is drawn.
+        estimator : deep estimator, Pipeline or fitted search that ends in one, or dict of them
+            Its `history_` is drawn, and the epoch that early stopping returned to is marked.
+            Several, by name, are drawn on the same axes, each in its colour.
         name : str, default=None
             What the names in the legend begin with.
         ax : Axes, default=None
@@ -76,15 +82,19 @@ class LossCurveDisplay:
 
         Returns
         -------
-        display : LossCurveDisplay
+        display : LossCurveDisplay, or dict of them by name
             What was drawn.
 
         Raises
         ------
         ValueError
-            If the estimator keeps no history.
+            If an estimator keeps no history.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        if isinstance(estimator, Mapping):
+            _, ax = figure_and_axes(ax)
+            methods = by_name(estimator, name).items()
+            return {key: cls.from_estimator(one, name=key, ax=ax, **kwargs) for key, one in methods}
         check_is_fitted(estimator)
         last = final(estimator)
         if not hasattr(last, "history_"):
@@ -92,10 +102,11 @@ class LossCurveDisplay:
                 f"{type(last).__name__} has no history_ of epochs to draw: only deep estimators "
                 "are trained epoch by epoch."
             )
-        return cls.from_history(last.history_, name=name, ax=ax, **kwargs)
+        best_epoch = last.best_epoch_ if last.early_stopping else None
+        return cls.from_history(last.history_, best_epoch=best_epoch, name=name, ax=ax, **kwargs)
 
     @classmethod
-    def from_history(cls, history, *, name=None, ax=None, **kwargs):
+    def from_history(cls, history, *, best_epoch=None, name=None, ax=None, **kwargs):
         """Draw a history.
 
         Parameters
@@ -103,6 +114,8 @@ class LossCurveDisplay:
         history : sequence of dict
             Figures of each epoch: "train_loss" and, where rows were left out, "valid_loss" and
             "valid_map".
+        best_epoch : int, default=None
+            Number, from 1, of the epoch to mark; None: none.
         name, ax, **kwargs
             As in `from_estimator`.
 
@@ -115,7 +128,7 @@ class LossCurveDisplay:
         figures = {
             key: np.array([epoch[key] for epoch in history]) for key in _LABELS if key in history[0]
         }
-        return cls(**figures, name=name).plot(ax, **kwargs)
+        return cls(**figures, best_epoch=best_epoch, name=name).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
         """Draw the curves.
@@ -145,6 +158,8 @@ class LossCurveDisplay:
             self._plot_line(self.ax_, "valid_map", [], style, kwargs)  # an entry of the legend
             self.map_ax_ = _map_axes(self.ax_)
             self._plot_line(self.map_ax_, "valid_map", self.valid_map, style, kwargs)
+        if self.best_epoch is not None:
+            self.ax_.axvline(self.best_epoch, gid="best epoch", linewidth=0.8, alpha=0.6, **color)
         self.ax_.set(xlabel="epoch", ylabel="loss")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self._add_legend()

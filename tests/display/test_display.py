@@ -581,3 +581,78 @@ def curve(X, y, **options):
 def test_bad_input_is_named_with_its_remedy(call, message, data):
     with pytest.raises(ValueError, match=message):
         call(*data)
+
+
+def test_several_trainings_have_a_colour_each_and_their_best_epoch(data):
+    X, _ = data
+    options = {**DEEP, "early_stopping": True}
+    methods = {name: DCCA(2, **options).set_params(random_state=name).fit(X) for name in (0, 1)}
+    displays = LossCurveDisplay.from_estimator(
+        {f"seed {seed}": one for seed, one in methods.items()}
+    )
+    assert list(displays) == ["seed 0", "seed 1"]
+    axes = {display.ax_ for display in displays.values()}
+    assert len(axes) == 1
+    colors = {display.lines_["train_loss"].get_color() for display in displays.values()}
+    assert len(colors) == 2
+    marks = [line for line in axes.pop().lines if line.get_gid() == "best epoch"]
+    for mark, method in zip(marks, methods.values(), strict=True):
+        maps = [epoch["valid_map"] for epoch in method.history_]
+        assert mark.get_xdata()[0] == method.best_epoch_ == 1 + int(np.argmax(maps))
+
+
+def test_the_epoch_that_the_weights_are_of():
+    X, _ = make_views(60, 3, (8, 12), shared_rank=2, random_state=0)
+    last = DCCA(2, **DEEP).fit(X)
+    assert last.best_epoch_ == 3
+    by_loss = DCCA(2, **DEEP).set_params(early_stopping="loss", learning_rate=0.3).fit(X)
+    losses = [epoch["valid_loss"] for epoch in by_loss.history_]
+    assert by_loss.best_epoch_ == 1 + int(np.argmin(losses))
+
+
+def test_embeddings_without_labels_are_coloured_by_view(data):
+    X, _ = data
+    display = EmbeddingDisplay.from_predictions(
+        {"audio": X["audio"][:, :3], "visual": X["visual"][:, :3]}, projection="pca"
+    )
+    first, second = display.axes_[0, 2].collections
+    assert len(first.get_facecolors()) == len(second.get_facecolors()) == 1
+    assert (first.get_facecolors() != second.get_facecolors()).any()
+    assert texts(display.figure_.legends[0]) == ["audio", "visual"]
+
+
+def test_classes_are_in_natural_order_and_all_in_the_legend(data):
+    X, _ = data
+    labels = np.array([f"word {i % 12}" for i in range(60)])
+    display = EmbeddingDisplay.from_estimator(CCA(2).fit(X), X, labels, projection="pca")
+    names = [f"word {i}" for i in range(12)]
+    (legend,) = display.figure_.legends
+    assert texts(legend) == [*names, "audio", "visual"]
+    colors = {
+        text.get_text(): handle
+        for text, handle in zip(legend.texts, legend.legend_handles, strict=True)
+    }
+    drawn = display.axes_[0, 0].collections[0].get_facecolors()
+    for name in names:
+        of_class = drawn[labels == name][:, :3]
+        np.testing.assert_allclose(
+            of_class, np.tile(mpl.colors.to_rgb(colors[name].get_color()), (5, 1))
+        )
+    display.figure_.canvas.draw()
+    box = legend.get_window_extent()
+    width, height = display.figure_.canvas.get_width_height()
+    assert box.x0 >= 0 <= box.y0
+    assert box.x1 <= width
+    assert box.y1 <= height
+
+
+def test_pairs_are_linked_in_the_panel_of_both(data):
+    X, y = data
+    display = EmbeddingDisplay.from_estimator(CCA(2).fit(X), X, y, projection="pca", n_links=4)
+    points = list(next(iter(display.points.values())).values())[2]
+    lines = display.axes_[0, 2].lines
+    rows = [0, 19, 39, 59]
+    assert len(lines) == 4
+    for line, row in zip(lines, rows, strict=True):
+        np.testing.assert_allclose(line.get_xydata(), points[[row, row + 60]])
+    assert not display.axes_[0, 0].lines

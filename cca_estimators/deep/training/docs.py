@@ -68,6 +68,9 @@ ATTRIBUTES = """net_ : skorch.NeuralNet
         The trained net: ``net_.module_.tower(name)`` is the network of a view.
     history_ : list of dict
         Losses and other figures of each epoch.
+    best_epoch_ : int
+        Number, from 1, of the epoch that the weights are of: the best one where rows were held out,
+        else the last.
     means_, scales_ : dict of ndarray of shape (n_features,)
         By view name, what its features are shifted and scaled by; empty if they are not.
     n_components_ : int

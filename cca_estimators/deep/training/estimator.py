@@ -142,6 +142,16 @@ class DeepEstimator(CrossModalEstimator):
         check_is_fitted(self)
         return self.net_.history
 
+    @property
+    def best_epoch_(self):
+        """Number, from 1, of the epoch that the weights are of: the best one, or the last."""
+        history = self.history_
+        if not self.early_stopping:
+            return len(history)
+        if self.early_stopping == "loss":
+            return 1 + int(np.argmin(history[:, "valid_loss"]))
+        return 1 + int(np.argmax(history[:, "valid_map"]))
+
     def _fit(self, views, y):
         self._train(views, y, self.max_epochs)
 

@@ -1,9 +1,10 @@
 """Figures of cross-modal retrieval, and scorers that plug them into scikit-learn.
 
 All figures are over ranked lists, with the items of the query's class as the relevant ones, and
-none depends on the order of the gallery: the rank of an item is the number of items at least as
-similar, as in scikit-learn's `average_precision_score`. Where the first `k` items cut a group of
-tied items, which of the group are among them is random, and the figure is the expectation.
+none depends on the order of the gallery, not in the last bit: the rank of an item is the number of
+items at least as similar, as in scikit-learn's `average_precision_score`. Where the first `k` items
+cut a group of tied items, which of the group are among them is random, and the figure is the
+expectation.
 
 A query without relevant items is left out, with an `UndefinedMetricWarning`; if none is left, a
 `ValueError` is raised.

@@ -310,7 +310,7 @@ def _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_s
             f"exclude_self=True is for queries that are the items themselves, but there are "
             f"{len(query)} queries and {len(gallery)} items."
         )
-    relevance = relevance_of(query_labels, gallery_labels, exclude_self)
+    relevance = relevance_of(query_labels, gallery_labels, _ranking.places(gallery), exclude_self)
     _require_relevant(relevance.counts > 0)
     return query, gallery, relevance
 

@@ -248,14 +248,27 @@ def _n_rows(n_bytes, row_bytes):
     return max(1, int(min(n_bytes, get_config()["working_memory"] * 2**20) // row_bytes))
 
 
+def places(gallery):
+    """Return the place of each row in the order of the bytes of rows.
+
+    Sorted so, a gallery enters the same matrix products in whatever order it came, and no figure
+    depends on that order, not even by rounding: a product may round the same sum differently in
+    different columns.
+    """
+    return np.unique(_packed(gallery), return_inverse=True)[1]
+
+
+def _packed(rows):
+    return np.ascontiguousarray(rows).view((np.void, rows[0].nbytes)).ravel()
+
+
 def _distinct_rows(gallery):
     """Return the distinct rows, and which of them each row is, or None where all are distinct.
 
     Equal rows get equal similarities only if computed once: a matrix product may round the same sum
     differently in different columns.
     """
-    packed = np.ascontiguousarray(gallery).view((np.void, gallery[0].nbytes)).ravel()
-    _, first, columns = np.unique(packed, return_index=True, return_inverse=True)
+    _, first, columns = np.unique(_packed(gallery), return_index=True, return_inverse=True)
     return (gallery, None) if len(first) == len(gallery) else (gallery[first], columns)
 
 

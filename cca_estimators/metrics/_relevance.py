@@ -4,12 +4,14 @@ import numpy as np
 from scipy.sparse import issparse
 
 
-def relevance_of(query_labels, gallery_labels, exclude_self=False):
+def relevance_of(query_labels, gallery_labels, places, exclude_self=False):
     """Return the relevance between rows with labels as `read_labels` returns them.
 
     Parameters
     ----------
     query_labels, gallery_labels : ndarray, or sparse indicator
+    places : ndarray of int, shape (n_gallery,)
+        Places of the items in an order of their own, whatever order they came in.
     exclude_self : bool, default=False
         Whether query `i` is item `i`, which is not to be found.
 
@@ -20,7 +22,7 @@ def relevance_of(query_labels, gallery_labels, exclude_self=False):
     """
     if not (issparse(query_labels) or issparse(gallery_labels)):
         codes = np.unique(np.concatenate([query_labels, gallery_labels]), return_inverse=True)[1]
-        relevance = SameClass(*np.split(codes, [len(query_labels)]))
+        relevance = SameClass(*np.split(codes, [len(query_labels)]), places)
         return without_own(relevance) if exclude_self else relevance
     shapes = query_labels.shape, gallery_labels.shape
     if len({shape[1:] for shape in shapes}) > 1:
@@ -28,7 +30,7 @@ def relevance_of(query_labels, gallery_labels, exclude_self=False):
             f"query_labels and gallery_labels have shapes {shapes[0]} and {shapes[1]}: both must "
             "be classes, or indicators of the same labels."
         )
-    relevance = SharedLabels(query_labels, gallery_labels)
+    relevance = SharedLabels(query_labels, gallery_labels, places)
     return without_own(relevance) if exclude_self else relevance
 
 
@@ -54,11 +56,14 @@ class SameClass:
     ----------
     query_codes, gallery_codes : ndarray of int
         Class of each row.
+    places : ndarray of int, shape (n_gallery,)
+        As in `relevance_of`.
 
     Attributes
     ----------
     order : ndarray of int, shape (n_gallery,)
-        The gallery sorted by class: the items relevant to a query are one slice of it.
+        The gallery sorted by class, and by place within it: the items relevant to a query are one
+        slice of it.
     counts : ndarray of int, shape (n_queries,)
         Number of items relevant to each query.
     own : ndarray of int, shape (n_queries,), or None
@@ -67,8 +72,8 @@ class SameClass:
 
     own = None
 
-    def __init__(self, query_codes, gallery_codes):
-        self.order = np.argsort(gallery_codes, kind="stable")
+    def __init__(self, query_codes, gallery_codes, places):
+        self.order = np.lexsort((places, gallery_codes))
         self._query, self._gallery = query_codes, gallery_codes[self.order]
         self._starts = self._gallery.searchsorted(query_codes)
         self._stops = self._gallery.searchsorted(query_codes, side="right")
@@ -92,19 +97,22 @@ class SharedLabels:
     ----------
     query_members, gallery_members : sparse array, shapes (n_queries, C), (n_gallery, C)
         Indicators of the labels.
+    places : ndarray of int, shape (n_gallery,)
+        As in `relevance_of`.
 
     Attributes
     ----------
     order, counts, own
-        As of `SameClass`; the gallery stays as it is.
+        As of `SameClass`; the gallery is sorted by place alone.
     """
 
     own = None
 
-    def __init__(self, query_members, gallery_members):
+    def __init__(self, query_members, gallery_members, places):
+        self.order = np.argsort(places, kind="stable")
+        members = gallery_members.toarray().astype(np.float32)[self.order]
         self._query = query_members.toarray().astype(np.float32)
-        self._gallery = np.ascontiguousarray(gallery_members.toarray().astype(np.float32).T)
-        self.order = np.arange(gallery_members.shape[0])
+        self._gallery = np.ascontiguousarray(members.T)
         sets, which = np.unique(self._query, axis=0, return_inverse=True)
         counts = np.array([np.count_nonzero(one @ self._gallery) for one in sets])
         self.counts = counts[which.ravel()]

@@ -9,6 +9,11 @@ import sklearn
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser):
+    """Add the option that runs the suites of faults and properties at length."""
+    parser.addoption("--long", action="store_true", help="run slow suites at their full length")
+
+
 @pytest.fixture(autouse=True)
 def reset():
     """Seed NumPy's global generator and leave scikit-learn's configuration as it was."""

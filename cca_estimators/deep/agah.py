@@ -66,6 +66,7 @@ class AsymmetricObjective(nn.Module):
 
     def __init__(self, n_features, n_classes, n_bits, margin, code_weight, map_weight):
         super().__init__()
+        self.generator = None
         self.margin = margin
         self.code_weight = code_weight
         self.map_weight = map_weight / n_bits**2
@@ -92,7 +93,7 @@ class AsymmetricObjective(nn.Module):
         """Return the loss of both critics: each knows the features of one view as real."""
         pairs = (features, features[::-1])
         return sum(
-            critic_loss(critic, real, fake)
+            critic_loss(critic, real, fake, generator=self.generator)
             for critic, (real, fake) in zip(self.critics, pairs, strict=True)
         )
 

@@ -34,8 +34,9 @@ class MixingNet(Net):
     def train_step(self, batch, **fit_params):
         """Mix the rows, with one weight for both views, and learn from them."""
         views, codes = batch
-        shares = torch.rand(len(codes), device=codes.device)
-        order = torch.randperm(len(codes), device=codes.device)
+        options = {"device": codes.device, "generator": self.draws_.on_device}
+        shares = torch.rand(len(codes), dtype=torch.float32, **options)
+        order = torch.randperm(len(codes), **options)
         return super().train_step((mixed(views, shares, order), codes), **fit_params)
 
 
@@ -194,7 +195,11 @@ class Contrastive(DeepEmbedding):
         return getattr(self, "_by_labels_", self.loss in _BY_LABELS)
 
     def _read_labels(self, y, views):
-        self._by_labels_ = self.loss in _BY_LABELS or (self.loss == "auto" and y is not None)
+        by_labels = self.loss in _BY_LABELS or (self.loss == "auto" and y is not None)
+        if hasattr(self, "net_") and by_labels != self._by_labels_:
+            began = "with labels" if self._by_labels_ else "without labels"
+            raise ValueError(f"Training began {began}: go on {began}, or fit anew.")
+        self._by_labels_ = by_labels
         return super()._read_labels(y, views)
 
     def _class_codes(self, y, n_samples):

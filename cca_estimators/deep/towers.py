@@ -18,6 +18,25 @@ _CONVOLUTION_WIDTH = 96
 _RECURRENT_SIZE = 96
 
 
+class Dropout(nn.Dropout):
+    """Dropout which draws from a generator of one's own, if it is given one.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        None: PyTorch's own.
+    """
+
+    generator = None
+
+    def forward(self, rows):
+        """Return the rows, in training with a share of the units at zero."""
+        if not (self.training and self.p):
+            return rows
+        kept = torch.empty_like(rows).bernoulli_(1 - self.p, generator=self.generator)
+        return rows * kept.div_(1 - self.p)
+
+
 class MLPTower(nn.Sequential):
     """Multilayer perceptron with a linear top.
 
@@ -61,7 +80,7 @@ class MLPTower(nn.Sequential):
             layers.append(nn.Linear(n_features, size))
             if batch_norm:
                 layers.append(nn.BatchNorm1d(size))
-            layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            layers += [ACTIVATIONS[activation](), Dropout(dropout)]
             n_features = size
         super().__init__(*layers, nn.Linear(n_features, n_outputs))
 
@@ -139,7 +158,7 @@ class ConvolutionTower(nn.Module):
             nn.Conv1d(size, width, kernel_size=3, padding=1) for size in (n_features, width)
         )
         self.norms = nn.ModuleList(StepNorm(width) for _ in self.convolutions)
-        self.activate = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))
+        self.activate = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
         self.top = top
 
     def forward(self, steps):
@@ -184,7 +203,7 @@ class RecurrentTower(nn.Module):
         self.norm = StepNorm(n_features)
         self.forwards = kind(n_features, size, batch_first=True)
         self.backwards = kind(n_features, size, batch_first=True)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.top = top
 
     def forward(self, steps):
@@ -305,7 +324,7 @@ class SequenceTower(nn.Module):
         self.lstm = nn.LSTM(
             n_features, lstm_size, num_layers=n_layers, dropout=between, batch_first=True
         )
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.summary = summary
         self.top = top
 

@@ -32,11 +32,12 @@ class TripletObjective(nn.Module):
 
     def __init__(self, **options):
         super().__init__()
+        self.generator = None
         self.options = options
 
     def forward(self, outputs, codes, views):
         """Return the loss of a batch."""
-        return triplet_loss(*outputs, codes, **self.options)
+        return triplet_loss(*outputs, codes, **self.options, generator=self.generator)
 
 
 @documented
@@ -158,6 +159,8 @@ class TNNCCCA(HeadedEmbedding):
         cluster = self._cluster()
         if self.order == "tnn_first":
             return views
+        if hasattr(self, "net_"):  # training that goes on keeps its first stage
+            return dict(self.first_.transform(views))
         rng = check_random_state(self.random_state)
         self.first_, variates = cross_fitted(cluster, views, y, y, self.n_folds, rng)
         return variates

@@ -114,7 +114,10 @@ class RankingNet(TwoPlayerNet):
         positives = outputs if pretraining else self._positives(rows)
         scores = self.criterion_.scores(views)
         weights = [torch.isfinite(s).float() if pretraining else s.softmax(dim=1) for s in scores]
-        drawn = [w.detach().multinomial(self.n_draws, replacement=True) for w in weights]
+        drawn = [
+            w.detach().multinomial(self.n_draws, True, generator=self.draws_.on_device)
+            for w in weights
+        ]
         hinges = [
             self.criterion_.hinges(outputs[i][:, None], positives[1 - i][:, None], negative)
             for i, negative in enumerate((outputs[1][drawn[0]], outputs[0][drawn[1]]))
@@ -134,8 +137,9 @@ class RankingNet(TwoPlayerNet):
         """Return the outputs of each row itself or, for about half of them, of a neighbour."""
         rows = rows.numpy(force=True)
         neighbours = self.neighbours[rows]
-        chosen = torch.randint(neighbours.shape[1], (len(rows),)).numpy()
-        itself = torch.rand(len(rows)).numpy() < 0.5
+        generator = self.draws_.on_host
+        chosen = torch.randint(neighbours.shape[1], (len(rows),), generator=generator).numpy()
+        itself = torch.rand(len(rows), generator=generator).numpy() < 0.5
         picked = np.where(itself, rows, neighbours[np.arange(len(rows)), chosen])
         return self.module_(**self._rows[picked][0])
 
@@ -178,7 +182,7 @@ def _nearest(dataset, queries, n_neighbors):
 
 def _filled(views):
     """Return the views flattened, with zeros for padding, which is NaN."""
-    return {name: rows.flatten(1).nan_to_num(nan=0.0) for name, rows in views.items()}
+    return {name: rows.flatten(1).float().nan_to_num(nan=0.0) for name, rows in views.items()}
 
 
 @documented

@@ -220,7 +220,7 @@ def covariance_loss(x):
     return (covariance - covariance.diag().diag()).square().sum() / len(covariance)
 
 
-def critic_loss(critic, real, fake, penalty=10.0):
+def critic_loss(critic, real, fake, penalty=10.0, generator=None):
     """Return the loss of a Wasserstein critic with a gradient penalty (WGAN-GP).
 
     ``mean D(fake) - mean D(real) + penalty * mean (||grad D(z)|| - 1)^2`` at points `z` drawn
@@ -235,6 +235,8 @@ def critic_loss(critic, real, fake, penalty=10.0):
     real, fake : Tensor, shape (n, n_outputs)
         Outputs of the view to resemble, and of the view that should resemble it.
     penalty : float, default=10.0
+    generator : torch.Generator, default=None
+        Source of the points between; None: PyTorch's own.
 
     Returns
     -------
@@ -253,7 +255,8 @@ def critic_loss(critic, real, fake, penalty=10.0):
     tensor(-1.4142)
     """
     real, fake = real.detach(), fake.detach()
-    share = torch.rand(len(real), 1, dtype=real.dtype, device=real.device)
+    options = {"dtype": real.dtype, "device": real.device, "generator": generator}
+    share = torch.rand(len(real), 1, **options)
     between = torch.lerp(fake, real, share).requires_grad_()
     (slopes,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     excess = (torch.linalg.vector_norm(slopes, dim=1) - 1).square().mean()

@@ -30,16 +30,19 @@ class RowDataset(Dataset):
     device : str
     padded : bool
         Whether steps that are NaN in all features are padding, to be let through.
+    tokens : collection of str
+        Names of the views whose integers stay integers.
     """
 
-    def __init__(self, views, codes, device, padded=False):
+    def __init__(self, views, codes, device, padded=False, tokens=()):
         self.in_memory = _may_be_held(views, device)
         self.device = device
         self.padded = padded
+        self.tokens = tokens
         self.codes = torch.as_tensor(np.ascontiguousarray(codes, dtype=np.int64), device=device)
         self.views = views
         if self.in_memory:
-            self.views = {name: _held(rows, name, device, padded) for name, rows in views.items()}
+            self.views = {name: self._held(name, rows) for name, rows in views.items()}
 
     def __len__(self):
         return len(self.codes)
@@ -50,10 +53,21 @@ class RowDataset(Dataset):
             views = {name: rows.index_select(0, where) for name, rows in self.views.items()}
         else:
             views = {
-                name: as_tensor(take_rows(rows, index), name, self.device, self.padded)
+                name: self._tensor(name, take_rows(rows, index))
                 for name, rows in self.views.items()
             }
         return views, self.codes.index_select(0, where)
+
+    def _tensor(self, name, rows, start=0):
+        return as_tensor(rows, name, self.device, self.padded, name in self.tokens, start)
+
+    def _held(self, name, rows):
+        if not isinstance(rows, StandardRows):
+            return self._tensor(name, rows)
+        held = torch.empty(rows.shape, dtype=torch.float32, device=self.device)
+        for taken in gen_batches(len(rows), block_size(rows)):
+            held[taken] = self._tensor(name, rows[taken], taken.start)
+        return held
 
 
 class RowSubset(Dataset):
@@ -84,10 +98,10 @@ class RowSubset(Dataset):
         """Return the first `n` of these rows."""
         return RowSubset(self.dataset, self.rows[:n])
 
-    def batches(self, batch_size, shuffle=False, stratified=False):
+    def batches(self, batch_size, shuffle=False, stratified=False, generator=None):
         """Return an iterable of batches: a `DataLoader` only where rows come from files."""
         codes = self.codes if stratified else None
-        sampler = BatchSampler(len(self), batch_size, shuffle, codes)
+        sampler = BatchSampler(len(self), batch_size, shuffle, codes, generator)
         if self.dataset.in_memory:
             return InMemoryBatches(self, sampler)
         # a generator of its own: the loader would otherwise draw from the seeded global one
@@ -117,16 +131,19 @@ class BatchSampler:
     batch_size : int
         Largest size of a batch; batches hold two rows at least.
     shuffle : bool
-        Whether to draw the rows in random order, by PyTorch's seed.
+        Whether to draw the rows in random order.
     codes : ndarray of int or None
         Class of each row: every batch then holds the classes in their proportions.
+    generator : torch.Generator or None
+        Source of the order; None: PyTorch's own.
     """
 
-    def __init__(self, n_rows, batch_size, shuffle, codes=None):
+    def __init__(self, n_rows, batch_size, shuffle, codes=None, generator=None):
         self.n_rows = n_rows
         self.n_batches = max(1, min(-(-n_rows // batch_size), n_rows // 2))
         self.shuffle = shuffle
         self.codes = codes
+        self.generator = generator
 
     def __len__(self):
         return self.n_batches
@@ -134,15 +151,15 @@ class BatchSampler:
     def __iter__(self):
         order = np.arange(self.n_rows)
         if self.shuffle:
-            rng = np.random.default_rng(torch.randint(2**31, ()).item())
+            rng = np.random.default_rng(torch.randint(2**31, (), generator=self.generator).item())
             rng.shuffle(order)
             if self.codes is not None:
                 order = order[np.argsort(_spread(self.codes[order], rng))]
         yield from np.array_split(order, self.n_batches)
 
 
-def as_tensor(rows, name, device, padded=False, start=0):
-    """Return rows of one view as a finite float32 tensor on a device.
+def as_tensor(rows, name, device, padded=False, tokens=False, start=0):
+    """Return rows of one view as a finite float32 tensor on a device, or tokens as int64.
 
     Parameters
     ----------
@@ -152,9 +169,13 @@ def as_tensor(rows, name, device, padded=False, start=0):
     device : str
     padded : bool, default=False
         Whether steps that are NaN in all features may stay.
+    tokens : bool, default=False
+        Whether integers stay integers.
     start : int, default=0
         Number of the first of these rows, for the error.
     """
+    if tokens and rows.dtype.kind in "iu":
+        return torch.from_numpy(np.array(rows, dtype=np.int64)).to(device)
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     checked = rows.reshape(len(rows), -1)
     if padded and rows.ndim > 2 and np.isnan(checked.sum()):
@@ -182,15 +203,6 @@ def _may_be_held(views, device):
         return False
     copied = sum(4 * prod(rows.shape) for rows in views.values() if isinstance(rows, StandardRows))
     return device != "cpu" or copied <= _HELD_BYTES
-
-
-def _held(rows, name, device, padded):
-    if not isinstance(rows, StandardRows):
-        return as_tensor(rows, name, device, padded)
-    held = torch.empty(rows.shape, dtype=torch.float32, device=device)
-    for taken in gen_batches(len(rows), block_size(rows)):
-        held[taken] = as_tensor(rows[taken], name, device, padded, taken.start)
-    return held
 
 
 def _spread(codes, rng):

@@ -3,29 +3,78 @@
 import copy
 
 import numpy as np
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.history import History
 from tqdm.auto import tqdm
 
+from cca_estimators.deep.training import checkpoints
 from cca_estimators.metrics import mean_average_precision
 
 
-class KeepLastEpoch(Callback):
-    """Keep the weights of the last epoch that ended well, to return to if training diverges."""
+class StopEarly(EarlyStopping):
+    """Early stopping which can go on from where it was, and tells that it was it that stopped."""
+
+    def state(self):
+        """Return what it knows."""
+        return {name: getattr(self, name) for name in self._known}
+
+    def go_on_from(self, state):
+        """Go on from what it knew."""
+        vars(self).update(state)
+
+    _known = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
+
+
+class LastEpoch(Callback):
+    """Keep the training as it was after its last whole epoch, and in a file if there is a path.
+
+    Parameters
+    ----------
+    stop : StopEarly or None
+        Comes before it among the callbacks.
+    path : Path or None
+    """
+
+    def __init__(self, stop=None, path=None):
+        self.stop = stop
+        self.path = path
+        self.state = None
+
+    def on_train_begin(self, net, **kwargs):
+        """Go on from the file, if there is one."""
+        stored = None if self.path is None else checkpoints.read(self.path)
+        if stored is None:
+            return
+        net.load_training_state(stored["training"])
+        net.history = History(stored["history"])
+        if self.stop is not None:
+            self.stop.go_on_from(stored["stop"])
+        self.on_epoch_end(net)
 
     def on_epoch_end(self, net, **kwargs):
-        """Copy the weights."""
-        self.state_ = copy.deepcopy(net.module_.state_dict())
+        """Keep the state, and write it."""
+        self.state = copy.deepcopy(net.training_state())
+        self.n_epochs = len(net.history)
+        if self.path is not None:
+            stop = None if self.stop is None else self.stop.state()
+            history = checkpoints.plain(net.history)
+            state = {"training": self.state, "history": history, "stop": stop}
+            checkpoints.write(self.path, state)
 
     def restore(self, net):
-        """Load the weights into the net, and drop the copy; False if no epoch ended."""
-        state = vars(self).pop("state_", None)
-        if state is not None:
-            net.module_.load_state_dict(state)
-        return state is not None
+        """Return the net to the last whole epoch, and drop the copy; False if there is none."""
+        if self.state is None:
+            return False
+        net.load_training_state(self.state)
+        del net.history[self.n_epochs :]
+        self.state = None
+        return True
 
 
 class ValidationMap(Callback):
     """Record the MAP of the rows left out, averaged over both directions, as "valid_map".
+
+    And whether it is the best so far as "valid_map_best", by which `Checkpoint` of skorch goes.
 
     Parameters
     ----------
@@ -47,7 +96,10 @@ class ValidationMap(Callback):
             mean_average_precision(*pair, codes, codes, metric=self.metric)
             for pair in ((x, y), (y, x))
         )
-        net.history.record("valid_map", float(np.mean(list(maps))))
+        figure = float(np.mean(list(maps)))
+        before = [epoch["valid_map"] for epoch in net.history[:-1] if "valid_map" in epoch]
+        net.history.record("valid_map", figure)
+        net.history.record("valid_map_best", figure > max(before, default=-1.0))
 
 
 class ProgressBar(Callback):

@@ -31,7 +31,8 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
         without steps, and variates, have a perceptron.
     towers : dict of torch.nn.Module, default=None
         Networks of one's own by view name, which get a copy each time they are trained: from a
-        float32 tensor of rows, in the shape that X has, to (n, n_outputs). None: the default ones.
+        float32 tensor of rows, in the shape that X has, to (n, n_outputs); integers reach a network
+        with an :class:`torch.nn.Embedding` as int64. None: the default ones.
     batch_size : int, default={batch_size}
         Largest number of rows of a batch. Batches differ by one row at most.
     max_epochs : int, default={max_epochs}
@@ -56,13 +57,18 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
     verbose : bool or int, default=0
         Whether to show a progress bar over the epochs, with the loss and validation figures.
     warm_start : bool, default=False
-        Whether a further `fit` goes on from the weights there are.
+        Whether a further `fit` goes on from the weights there are, with the views, classes and
+        networks it began with; step size, weight decay and batch size may change.
     view_split : int, default=None
         Number of leading columns that form the first view, if X is one array; None: half.
     standardize : bool or "auto", default="auto"
         Whether to shift and scale each feature, in float64, by its mean and standard deviation over
         the rows of `fit`, or of the first `partial_fit`; "auto": unless there are own `towers`. Of
-        sequences, over their steps too."""
+        sequences, over their steps too.
+    checkpoint : str or path-like, default=None
+        Folder for one file per fit, written after each epoch and deleted when the fit is complete:
+        the same fit, with the same integer as `random_state`, called again after its process died
+        goes on from it, and gives what it would have given."""
 
 ATTRIBUTES = """net_ : skorch.NeuralNet
         The trained net: ``net_.module_.tower(name)`` is the network of a view.

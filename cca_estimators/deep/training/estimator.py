@@ -3,7 +3,6 @@
 import copy
 import warnings
 from abc import abstractmethod
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from numbers import Integral, Real
@@ -13,24 +12,32 @@ import torch
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
-from skorch.callbacks import EarlyStopping
 from skorch.history import History
 from skorch.utils import noop
+from torch import nn
 
-from cca_estimators._base import CrossModalEstimator, _restored_on_error
-from cca_estimators._compat import Interval, StrOptions, fit_context
+from cca_estimators._base import _restored_on_error
+from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
 from cca_estimators._devices import device_name
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
-from cca_estimators.deep.training.callbacks import KeepLastEpoch, ProgressBar, ValidationMap
+from cca_estimators.deep.training.callbacks import (
+    LastEpoch,
+    ProgressBar,
+    StopEarly,
+    ValidationMap,
+)
+from cca_estimators.deep.training.checkpoints import check_resumable, path_of
+from cca_estimators.deep.training.draws import global_generators, own_modes
+from cca_estimators.deep.training.going_on import GoingOn
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
 from cca_estimators.deep.training.standard import LIMIT, TRAINING_LIMIT, StandardRows, spread_of
 from cca_estimators.views import n_rows
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class DeepEstimator(CrossModalEstimator):
+class DeepEstimator(GoingOn):
     """Estimator which holds a skorch net of one tower per view.
 
     To add a method, write `_objective` (the loss), and, as it needs them, `_tower` (the networks),
@@ -57,9 +64,10 @@ class DeepEstimator(CrossModalEstimator):
     warm_start: bool = False
     view_split: int | None = None
     standardize: bool | str = "auto"
+    checkpoint: object = None
 
     _parameter_constraints = {
-        **CrossModalEstimator._parameter_constraints,
+        **GoingOn._parameter_constraints,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"relu", "tanh", "logistic", "identity"})],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -79,6 +87,7 @@ class DeepEstimator(CrossModalEstimator):
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
         "standardize": ["boolean", StrOptions({"auto"})],
+        "checkpoint": [str, HasMethods("__fspath__"), None],
     }
     _auto_tower = "perceptron"
     _net_class = Net
@@ -97,23 +106,26 @@ class DeepEstimator(CrossModalEstimator):
         Returns
         -------
         self : object
-            The fitted estimator. An interrupt (Ctrl-C) ends training early and keeps what has been
-            learnt.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            If X or y are not as described. The estimator then stays as it was.
+            If X or y are not as described, or, with `warm_start`, views, classes or parameters are
+            not those that training began with. The estimator then stays as it was.
         FloatingPointError
             If the loss stops being finite. The estimator then holds the weights of the last good
             epoch, or stays as it was if there is none.
+        KeyboardInterrupt
+            If it was interrupted (Ctrl-C). The estimator then holds the weights of the last whole
+            epoch, which a warning says, or stays as it was if there is none.
         """
         super().fit(X, y)
-        self._raise_divergence()
+        self._raise_failure()
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, classes=None):
         """Train for one epoch on the rows given, and fit what follows the towers on them.
 
         Parameters
@@ -121,19 +133,30 @@ class DeepEstimator(CrossModalEstimator):
         X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
             As in `fit`.
         y : array-like of shape (n_samples,), default=None
-            As in `fit`; all classes must be in it.
+            As in `fit`. Rows that lack some of the classes teach the towers, but the linear method
+            beside them stays as it was.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever be in y, at the first call; None: those of its rows.
 
         Returns
         -------
         self : object
             The estimator.
+
+        Raises
+        ------
+        ValueError
+            If views, classes or parameters are not those that training began with. The estimator
+            then stays as it was.
         """
-        fitted = hasattr(self, "net_")
         with _restored_on_error(self):
+            self._in_blocks_, self._announced_ = True, classes
             self._check_target(X, y)
-            views = self._read_again(X) if fitted else self._read_first(X, self._min_samples)
-            self._train(views, self._read_labels(y, views), 1)
-        self._raise_divergence()
+            views = self._read_first(X, self._min_samples)
+            y = self._read_labels(y, views)
+            del self._announced_
+            self._train(views, y, 1)
+        self._raise_failure()
         return self
 
     @property
@@ -153,24 +176,52 @@ class DeepEstimator(CrossModalEstimator):
         return 1 + int(np.argmax(history[:, "valid_map"]))
 
     def _fit(self, views, y):
-        self._train(views, y, self.max_epochs)
+        if self.checkpoint is not None:
+            check_resumable(self)
+        self._train(views, y, self.max_epochs, self.checkpoint)
 
-    def _train(self, views, y, n_epochs):
+    def _train(self, views, y, n_epochs, checkpoint=None):
         """Train on, or from the beginning, and fit the head on the outputs of all rows."""
         device = device_name(self.device)
-        inputs = self._inputs(self._at_the_door(views), y)
-        self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
-        codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
-        dataset = RowDataset(inputs, codes, device, padded=self._sequential)
-        with _seeded(self.random_state, device) as seed:
-            if hasattr(self, "net_"):
-                net = copy.deepcopy(self.net_).move(device)
-            else:
-                net = self._new_net(inputs, y, seed, device)
+        with own_modes(device):
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            inputs = self._inputs(self._at_the_door(views), y)
+            self._check_shapes(inputs)
+            self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
+            codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
+            dataset = RowDataset(inputs, codes, device, self._sequential, self._token_views())
+            net = self._net_to_train(inputs, y, seed, device)
+            path = checkpoint and path_of(checkpoint, self, views, y, net)
             self._before_training(net, dataset)
-            self._failure_ = self._run(net, *self._split(dataset, y), n_epochs)
-        self.net_ = net
-        self._finish(RowSubset(dataset, np.arange(len(dataset))))
+            self._failure_ = self._run(net, *self._split(dataset, y, seed), n_epochs, path)
+            self.net_ = net
+            self._finish(RowSubset(dataset, np.arange(len(dataset))))
+
+    def _net_to_train(self, inputs, y, seed, device):
+        if hasattr(self, "net_"):
+            net = copy.deepcopy(self.net_).move(device)
+            net.go_on_with(seed, self.learning_rate, self.weight_decay, self.batch_size)
+            return net
+        self._begin()
+        with global_generators(seed, device):
+            return self._new_net(inputs, y, seed, device)
+
+    def _check_shapes(self, inputs):
+        for name, rows in inputs.items():
+            if self.towers is None and self._sequential and len(rows.shape) > 3:
+                raise ValueError(
+                    f"View {name!r} has shape {tuple(rows.shape)}; {type(self).__name__} reads "
+                    "(n, features) or (n, steps, features). Reshape it, or give own towers."
+                )
+
+    def _token_views(self):
+        """Return the names of the views whose integers are tokens: own towers embed them."""
+        embeddings = (nn.Embedding, nn.EmbeddingBag)
+        return {
+            name
+            for name, tower in (self.towers or {}).items()
+            if any(isinstance(module, embeddings) for module in tower.modules())
+        }
 
     def _at_the_door(self, views):
         """Return the views standardised: by their own spread, or further ones by the first."""
@@ -192,34 +243,34 @@ class DeepEstimator(CrossModalEstimator):
             return rows
         return StandardRows(rows, name, self.means_[name], self.scales_[name], limit)
 
-    def _run(self, net, train, valid, n_epochs):
-        """Train the net; return the error that ended it if weights of a good epoch remain."""
-        keep = KeepLastEpoch()
-        ours = [keep, *self._callbacks()]
+    def _run(self, net, train, valid, n_epochs, path):
+        """Train the net; return what ended it early if a whole epoch remains."""
+        ours = self._callbacks()
+        stop = next((callback for callback in ours if isinstance(callback, StopEarly)), None)
+        last = LastEpoch(stop, path)
+        ours.append(last)
         net.callbacks = [*ours, *(self.callbacks or [])]
         net.initialize_callbacks()
         try:
             net.partial_fit(TrainingSet(train, valid, len(net.history) + n_epochs))
+            failure = vars(net).pop("interrupt_")
         except FloatingPointError as error:
-            if not keep.restore(net):
-                raise
-            return error
+            failure = error
         finally:
             net.callbacks = self.callbacks
             net.callbacks_ = [pair for pair in net.callbacks_ if pair[1] not in ours]
-        return None
-
-    def _raise_divergence(self):
-        failure = vars(self).pop("_failure_", None)
-        if failure is not None:
+        if path is not None and not isinstance(failure, KeyboardInterrupt):
+            path.unlink(missing_ok=True)
+        if failure is not None and not last.restore(net):
             raise failure
+        return failure
 
     def _callbacks(self):
         callbacks = [ProgressBar()] if self.verbose else []
         if not self.early_stopping:
             return callbacks
         by_loss = self.early_stopping == "loss"
-        stop = EarlyStopping(
+        stop = StopEarly(
             monitor="valid_loss" if by_loss else "valid_map",
             lower_is_better=by_loss,
             patience=self.n_iter_no_change,
@@ -229,18 +280,29 @@ class DeepEstimator(CrossModalEstimator):
         )
         return [ValidationMap(self._embeddings_left_out, self.metric), stop, *callbacks]
 
-    def _split(self, dataset, y):
+    def _split(self, dataset, y, seed):
         """Return the rows to train on, and those to validate on or None."""
         rows = np.arange(len(dataset))
         if not self.early_stopping:
             return RowSubset(dataset, rows), None
+        if y is not None:
+            self._check_splittable(y)
         train, valid = train_test_split(
             rows,
             test_size=self.validation_fraction,
             stratify=y,
-            random_state=torch.randint(2**31 - 1, ()).item(),
+            random_state=seed,
         )
         return RowSubset(dataset, train), RowSubset(dataset, valid)
+
+    def _check_splittable(self, y):
+        codes, counts = np.unique(y[y >= 0], return_counts=True)
+        if counts.min() < 2:
+            label = self.classes_.tolist()[codes[counts.argmin()]]
+            raise ValueError(
+                f"early_stopping holds out rows of every class, and class {label!r} has one row "
+                "only. Give it more rows, leave it out, or set early_stopping=False."
+            )
 
     def _new_net(self, inputs, y, seed, device):
         if self.towers is not None and set(self.towers) != set(inputs):
@@ -252,8 +314,8 @@ class DeepEstimator(CrossModalEstimator):
             for name, rows in inputs.items()
         }
         return self._net_class(
-            Towers(towers),
-            criterion=self._objective(inputs, y),
+            Towers(towers).float(),  # whatever PyTorch's default type is
+            criterion=self._objective(inputs, y).float(),
             optimizer=torch.optim.AdamW,
             optimizer__weight_decay=self.weight_decay,
             optimizer__fused=device.startswith(("cpu", "cuda")),
@@ -304,11 +366,21 @@ class DeepEstimator(CrossModalEstimator):
             dropout=self.dropout,
         )
 
-    def _perceptron(self, n_features, **options):
+    def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
+        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+        for size in sizes:
+            if not (isinstance(size, Integral) and size >= 1):
+                raise ValueError(
+                    f"hidden_layer_sizes={self.hidden_layer_sizes!r} holds {size!r}; the number of "
+                    "units of a layer is an integer of 1 or more. No hidden layer: ()."
+                )
+        return sizes
+
+    def _perceptron(self, n_features, **options):
         return MLPTower(
             n_features,
-            (sizes,) if isinstance(sizes, Integral) else tuple(sizes),
+            self._hidden_sizes(),
             self._n_tower_outputs(),
             activation=self.activation,
             dropout=self.dropout,
@@ -330,11 +402,15 @@ class DeepEstimator(CrossModalEstimator):
 
     def _finish(self, rows):
         """Fit the head on the outputs of all rows."""
-        self.head_ = self._head()
-        if self.head_ is None:
+        head = self._head()
+        if head is None:
+            self.head_ = None
             self.n_components_ = self.net_.outputs(rows.first(2))[self.view_names_in_[0]].shape[1]
             return
-        self.head_.fit(self.net_.outputs(rows), rows.codes)
+        lacking = self._supervised and len(np.unique(rows.codes)) < len(self.classes_)
+        if lacking and hasattr(self, "head_"):
+            return
+        self.head_ = head.fit(self.net_.outputs(rows), rows.codes)
         self.n_components_ = self.head_.n_components_
         if hasattr(self.head_, "correlations_"):
             self.correlations_ = self.head_.correlations_
@@ -352,29 +428,19 @@ class DeepEstimator(CrossModalEstimator):
 
     def _transform_view(self, name, rows):
         dtype = np.float32 if rows.dtype == np.float32 else np.float64
-        outputs = self._tower_outputs(name, rows)
-        return self._embedded(self.head_, {name: outputs})[name].astype(dtype, copy=False)
+        with own_modes(self.net_.device):
+            outputs = self._tower_outputs(name, rows)
+            return self._embedded(self.head_, {name: outputs})[name].astype(dtype, copy=False)
 
     def _tower_outputs(self, name, rows):
         rows = self._standardised(name, rows)
-        inputs = (
-            as_tensor(
-                self._input(name, rows[taken]),
-                name,
-                self.net_.device,
-                self._sequential,
-                taken.start,
+        options = self.net_.device, self._sequential, name in self._token_views()
+        with own_modes(self.net_.device):
+            inputs = (
+                as_tensor(self._input(name, rows[taken]), name, *options, taken.start)
+                for taken in gen_batches(rows.shape[0], EMBEDDED_ROWS)
             )
-            for taken in gen_batches(rows.shape[0], EMBEDDED_ROWS)
-        )
-        return self.net_.tower_outputs(name, inputs)
-
-    def _forget(self):
-        kept = {}
-        if self.warm_start and hasattr(self, "net_"):
-            kept = {name: getattr(self, name) for name in ("net_", "means_", "scales_")}
-        super()._forget()
-        vars(self).update(kept)
+            return self.net_.tower_outputs(name, inputs)
 
     def _to_data(self):
         """Return what `_from_data` makes the estimator of: values, arrays and linear estimators."""
@@ -383,7 +449,7 @@ class DeepEstimator(CrossModalEstimator):
                 f"{type(self).__name__} has towers of its own, which cannot be made again from "
                 "numbers. Keep it by joblib.dump, which is to be loaded from trusted files only."
             )
-        params = {**self.get_params(deep=False), "callbacks": None}
+        params = {**self.get_params(deep=False), "callbacks": None, "checkpoint": None}
         if not hasattr(self, "net_"):
             return {"params": params}
         weights = self.net_.module_.state_dict()
@@ -405,14 +471,16 @@ class DeepEstimator(CrossModalEstimator):
         estimator._validate_params()
         if "weights" not in data:
             return estimator
-        vars(estimator).update({"means_": {}, "scales_": {}, **data["fitted"]})
+        since_0_2 = {"means_": {}, "scales_": {}, "_began_with_": estimator._lasting()}
+        vars(estimator).update({**since_0_2, **data["fitted"]})
         inputs = {
             name: np.broadcast_to(np.float32(0), (1, *shape))
             for name, shape in estimator._tower_shapes_.items()
         }
         y = np.arange(len(estimator.classes_)) if estimator._supervised else None
         device = _device_or_cpu(estimator.device)
-        with _seeded(estimator.random_state, device) as seed:
+        seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+        with own_modes(device), global_generators(seed, device):
             net = estimator._new_net(inputs, y, seed, device)
         weights = {name: torch.from_numpy(value) for name, value in data["weights"].items()}
         net.module_.load_state_dict(weights)
@@ -459,16 +527,6 @@ class HeadedEmbedding(DeepEmbedding):
         "reg": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"}), dict],
         "weighted": ["boolean"],
     }
-
-
-@contextmanager
-def _seeded(random_state, device):
-    """Seed PyTorch for a while, and leave the user's generators as they were."""
-    cuda = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=cuda):
-        seed = check_random_state(random_state).randint(2**31 - 1)
-        torch.manual_seed(seed)
-        yield seed
 
 
 def _device_or_cpu(name):

@@ -1,15 +1,18 @@
 """The skorch net that deep estimators hold, and the towers in it."""
 
 import math
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping
 from torch import nn
 
 from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import RowSubset
+from cca_estimators.deep.training.draws import Draws, draws_by_itself, global_generators
 
 EMBEDDED_ROWS = 4096
 _PRODUCT_ROWS = 64
@@ -73,18 +76,72 @@ class Net(NeuralNet):
 
     def get_iterator(self, dataset, training=False):
         """Return the batches of some rows."""
-        return dataset.batches(self.batch_size, training, training and self.stratified)
+        generator = self.draws_.on_host if training else None
+        return dataset.batches(self.batch_size, training, training and self.stratified, generator)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Run the epochs that are left: fewer than `max_epochs` after loading a checkpoint."""
+        """Run the epochs that are left: fewer than `max_epochs` after loading a checkpoint.
+
+        An interrupt, which skorch ends training by without a word, is kept as `interrupt_`; that
+        of a callback for early stopping is none.
+        """
         self.last_epoch_ = X.last_epoch
+        self.interrupt_ = None
         epochs = max(0, X.last_epoch - len(self.history))
-        return super().fit_loop(X, y, epochs=epochs, **fit_params)
+        with self._drawing():
+            try:
+                return super().fit_loop(X, y, epochs=epochs, **fit_params)
+            except KeyboardInterrupt as interrupt:
+                if not any(_has_stopped(callback) for _, callback in self.callbacks_):
+                    self.interrupt_ = interrupt
+                raise
+
+    @contextmanager
+    def _drawing(self):
+        """Have all draws come from generators of this fit, or, where a layer has none, alone."""
+        self.draws_ = Draws(self.device)
+        parts = [*self.module_.modules(), *self.criterion_.modules()]
+        drawing = [part for part in parts if hasattr(part, "generator")]
+        self.draws_globally_ = any(draws_by_itself(part) for part in (self, *parts))
+        alone = global_generators(self.seed, self.device) if self.draws_globally_ else nullcontext()
+        for part in drawing:
+            part.generator = self.draws_.on_device
+        try:
+            with alone:
+                yield
+        finally:
+            self.draws_ = None
+            for part in drawing:
+                part.generator = None
 
     def on_epoch_begin(self, net, **kwargs):
         """Seed the epoch."""
         super().on_epoch_begin(net, **kwargs)
-        torch.manual_seed(self.seed + len(self.history))
+        self.draws_.seed(self.seed + len(self.history))
+        if self.draws_globally_:
+            torch.manual_seed(self.seed + len(self.history))
+
+    def training_state(self):
+        """Return what training goes on from, beside the history and the seed."""
+        return {name: part.state_dict() for name, part in self._trained_parts().items()}
+
+    def load_training_state(self, state):
+        """Go on from a training state."""
+        for name, part in self._trained_parts().items():
+            part.load_state_dict(state[name])
+
+    def _trained_parts(self):
+        optimizers = {f"optimizer {i}": each for i, each in enumerate(self.optimizers())}
+        return {"module": self.module_, "criterion": self.criterion_, **optimizers}
+
+    def go_on_with(self, seed, lr, weight_decay, batch_size):
+        """Set what may change before training goes on."""
+        for optimizer in self.optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] *= lr / self.lr
+        for group in self.optimizer_.param_groups:
+            group["weight_decay"] = weight_decay
+        self.seed, self.lr, self.batch_size = seed, lr, batch_size
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch, which must be finite in training."""
@@ -181,6 +238,10 @@ class TwoPlayerNet(Net):
         self.opponent_optimizer_.zero_grad()
         loss.backward()
         self.opponent_optimizer_.step()
+
+
+def _has_stopped(callback):
+    return isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
 
 
 def _filled_up(rows):

@@ -1,0 +1,95 @@
+"""Training that a kill cannot lose: one file per fit, whole at any moment, that runs no code."""
+
+import hashlib
+import os
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from skorch.callbacks import LRScheduler
+
+from cca_estimators._storage import replacing
+from cca_estimators.deep.training.standard import block_size
+
+_WITHOUT_EFFECT = {"checkpoint", "callbacks", "device", "verbose", "warm_start"}
+
+
+def check_resumable(estimator):
+    """Raise ValueError unless the same fit can be called again."""
+    if not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"checkpoint={str(estimator.checkpoint)!r} needs an integer as random_state, and it is "
+            f"{estimator.random_state!r}: without a seed no fit can be called again."
+        )
+    if any(isinstance(callback, LRScheduler) for callback in estimator.callbacks or ()):
+        raise ValueError(
+            "A checkpoint does not hold the state of LRScheduler, so training could not go on as "
+            "it began. Leave out checkpoint or the schedule."
+        )
+
+
+def path_of(folder, estimator, views, y, net):
+    """Return the path of the file of a fit, by what determines its result.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Made if it is not there.
+    estimator : DeepEstimator
+        Of whose parameters those that change no result are left out.
+    views : dict of array-like
+    y : ndarray of int or None
+    net : Net
+        As it is before training: its weights are those to begin from.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    parameters = estimator.get_params(deep=False)
+    told = {name: parameters[name] for name in sorted(parameters) if name not in _WITHOUT_EFFECT}
+    digest.update(repr((type(estimator).__name__, told, net.seed, len(net.history))).encode())
+    for name, rows in views.items():
+        digest.update(repr((name, rows.shape, str(rows.dtype))).encode())
+        for taken in gen_batches(rows.shape[0], block_size(rows)):
+            digest.update(np.ascontiguousarray(rows[taken]))
+    digest.update(b"" if y is None else np.ascontiguousarray(y))
+    for weights in net.module_.state_dict().values():
+        digest.update(weights.numpy(force=True).tobytes())
+    os.makedirs(folder, exist_ok=True)
+    return Path(folder) / f"{type(estimator).__name__}-{digest.hexdigest()}.pt"
+
+
+def write(path, state):
+    """Write a state of tensors, numbers and names, whole or not at all."""
+    with replacing(path) as unfinished:
+        torch.save(state, unfinished)
+
+
+def read(path):
+    """Return the state in a file, or None if there is no file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or holds anything but tensors, numbers and names.
+    """
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}). Delete it, and the fit "
+            "begins anew."
+        ) from error
+
+
+def plain(history):
+    """Return a history of skorch as lists and dicts of Python's own numbers."""
+    return [{key: _plain(value) for key, value in epoch.items()} for epoch in history]
+
+
+def _plain(value):
+    if isinstance(value, list):
+        return plain(value)
+    return value.item() if hasattr(value, "item") else value

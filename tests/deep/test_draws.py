@@ -96,7 +96,11 @@ def test_draws_of_other_code_do_not_reach_a_fit(data, method):
     """Another thread may draw from PyTorch's generator at any time, here in every batch."""
     X, y = data
     alone = embedded(method, X, y)
-    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: torch.rand(1))
+
+    def draw(*_):
+        torch.rand(1)
+
+    handle = nn.modules.module.register_module_forward_hook(draw)
     try:
         np.testing.assert_array_equal(embedded(method, X, y), alone)
     finally:

@@ -173,7 +173,7 @@ def test_an_interrupt_leaves_the_last_whole_epoch_and_is_raised(data, method):
     stopped.set_params(max_epochs=2).fit(X, y)
     whole = method(**SMALL, batch_size=50).fit(X, y)
     assert len(stopped.history_) == 4
-    if method is not ACMR:
+    if method not in (ACMR, TNNCCCA):  # whose variates of rows once seen are not cross-fitted again
         for name in X:
             np.testing.assert_array_equal(stopped.transform(X)[name], whole.transform(X)[name])
 

@@ -56,10 +56,9 @@ class LastEpoch(Callback):
         self.state = copy.deepcopy(net.training_state())
         self.n_epochs = len(net.history)
         if self.path is not None:
-            stop = None if self.stop is None else self.stop.state()
-            history = checkpoints.plain(net.history)
-            state = {"training": self.state, "history": history, "stop": stop}
-            checkpoints.write(self.path, state)
+            stop = {} if self.stop is None else self.stop.state()
+            known = checkpoints.plain({"history": list(net.history), "stop": stop})
+            checkpoints.write(self.path, {"training": self.state, **known})
 
     def restore(self, net):
         """Return the net to the last whole epoch, and drop the copy; False if there is none."""

@@ -84,12 +84,10 @@ def read(path):
         ) from error
 
 
-def plain(history):
-    """Return a history of skorch as lists and dicts of Python's own numbers."""
-    return [{key: _plain(value) for key, value in epoch.items()} for epoch in history]
-
-
-def _plain(value):
+def plain(value):
+    """Return lists and dicts with Python's own numbers in place of NumPy's."""
     if isinstance(value, list):
-        return plain(value)
-    return value.item() if hasattr(value, "item") else value
+        return [plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    return value.item() if isinstance(value, np.generic) else value

@@ -4,13 +4,17 @@ from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import linalg
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils import check_random_state
 
 from cca_estimators import _reading
+from cca_estimators._algebra.class_kernels import (
+    class_directions,
+    class_duals,
+    left_out_variates,
+)
 from cca_estimators._algebra.kernel_solver import leading_pairs
 from cca_estimators._algebra.kernels import (
     Centring,
@@ -31,6 +35,7 @@ from cca_estimators._algebra.moments import (
 from cca_estimators._algebra.solver import bounded, solve, with_fixed_signs
 from cca_estimators._base import CrossModalEstimator
 from cca_estimators._compat import Interval, StrOptions
+from cca_estimators.metrics import mean_average_precision
 
 __all__ = ["CKCCA", "KCCA"]
 
@@ -39,6 +44,10 @@ _EXACT_ROWS = 8000
 _EXACT_BYTES = 16  # of the kernels of two views, for each pair of rows
 _ROUNDING = 1e-13
 _LEAST_VARIANCE = 1e-280
+_AUTO = "auto"
+_LEFT_OUT_ROWS = 1000
+_GAMMA_FACTORS = (1.0, 0.5, 0.25, 0.125)  # of "scale"
+_RIDGES = (1e-4, 1e-5, 1e-3)
 
 _PARAMETERS = """kernel : str, callable or dict, default="rbf"
         Name of a kernel of :func:`sklearn.metrics.pairwise.pairwise_kernels`; a function of two
@@ -148,17 +157,17 @@ class KernelEmbedding(CrossModalEstimator):
             if not callable(kind):
                 check_range(rows[name], name)
         self.reg_ = self._by_view("reg")
-        gammas = self._by_view("gamma")
-        self.gamma_ = {
-            name: resolved_gamma(gammas[name], rows[name].reshape(len(rows[name]), -1))
-            for name in rows
-        }
+        self.gamma_ = _resolved(self._by_view("gamma"), rows)
+        self._choose(rows, y, kinds)
         self.kernels_ = self._kernels(kinds, rows)
         if self._is_exact(len(next(iter(rows.values())))):
             self._fit_exact(rows, y)
         else:
             self._fit_landmarks(rows, y)
         self.n_components_ = len(self.correlations_)
+
+    def _choose(self, rows, y, kinds):
+        """Replace "auto" in `reg_` and `gamma_`, if it is known."""
 
     @abstractmethod
     def _row_weights(self, n_rows, y):
@@ -383,6 +392,11 @@ class CKCCA(KernelEmbedding):
     right-hand sides as there are classes; for many rows, Nystroem features of some of them
     (landmarks, of each class in its proportion) turn the problem into a linear one.
 
+    ``gamma="auto"``, ``reg="auto"`` or both take what has the best MAP among rows that are left
+    out one by one: of 1, 1/2, 1/4 and 1/8 times "scale", of ridges of 1e-5, 1e-4 and 1e-3, the same
+    for both views. The residuals of left-out rows have a closed form, and 1,000 rows at most are
+    looked at, drawn as landmarks are.
+
     Rows may have several labels, as an indicator matrix: `A` is then the number of labels that two
     rows share, `D` its sums over the rows, and `M` its sum.
 
@@ -419,6 +433,16 @@ class CKCCA(KernelEmbedding):
     True
     """
 
+    _parameter_constraints = {
+        **KernelEmbedding._parameter_constraints,
+        "gamma": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"scale", "median", "auto"}),
+            dict,
+            None,
+        ],
+        "reg": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"}), dict],
+    }
     _supervised = True
     _several_labels = True
 
@@ -435,32 +459,69 @@ class CKCCA(KernelEmbedding):
         pairs, members = self._pairs(y)
         n_pairs = pairs.sum()
         parts = [
-            _class_duals(kernel, ridge * n_pairs, pairs, members)
+            class_duals(kernel, ridge * n_pairs, pairs, members)[:2]
             for kernel, ridge in zip(kernels, ridges, strict=True)
         ]
         (dual_x, root_x), (dual_y, root_y) = parts
-        left, correlations, right = np.linalg.svd(root_x.T @ root_y)
+        correlations, (turn_x, turn_y) = class_directions(root_x, root_y)
         n_components = bounded(self.n_components, self._most_components())
         duals = [
-            np.sqrt(n_pairs)
-            * dual
-            @ np.linalg.pinv(root, rcond=1e-10).T
-            @ vectors[:, :n_components]
-            for dual, root, vectors in ((dual_x, root_x, left), (dual_y, root_y, right.T))
+            np.sqrt(n_pairs) * dual @ turn[:, :n_components]
+            for dual, turn in ((dual_x, turn_x), (dual_y, turn_y))
         ]
         return correlations[:n_components], with_fixed_signs(*duals)
 
     def _most_components(self):
         return len(self.classes_) - 1
 
+    def _choose(self, rows, y, kinds):
+        """Take for "auto" what retrieves best among rows left out one by one."""
+        gammas, regs = self._by_view("gamma"), self._by_view("reg")
+        if _AUTO not in (*gammas.values(), *regs.values()):
+            return
+        n_rows = len(next(iter(rows.values())))
+        drawn = self._in_proportion(n_rows, y, check_random_state(self.random_state))
+        drawn = drawn[:_LEFT_OUT_ROWS]
+        part = {
+            name: view[np.ix_(drawn, drawn)] if kinds[name] == "precomputed" else view[drawn]
+            for name, view in rows.items()
+        }
+        best, chosen, scales = -1.0, None, self.gamma_
+        for factor in _GAMMA_FACTORS if _AUTO in gammas.values() else [1.0]:
+            gamma = {n: g * factor if gammas[n] == _AUTO else g for n, g in scales.items()}
+            kernels, pairs, members = self._kernels_of(part, y[drawn], kinds, gamma)
+            for ridge in _RIDGES if _AUTO in regs.values() else [None]:
+                reg = {name: ridge if own == _AUTO else own for name, own in regs.items()}
+                variates = left_out_variates(kernels, reg.values(), pairs, members)
+                score = _map_of_both(variates, y[drawn])
+                if score > best:
+                    best, chosen = score, (gamma, reg)
+        self.gamma_, self.reg_ = chosen
+
+    def _kernels_of(self, rows, y, kinds, gamma):
+        """Return centred kernels of some rows, the number of pairs of each, and their classes."""
+        self.gamma_ = gamma
+        pairs, members = self._pairs(y)
+        weights, kernels = pairs / pairs.sum(), []
+        for name, kernel in self._kernels(kinds, rows).items():
+            matrix = kernel(rows[name], rows[name])
+            size = weights @ np.abs(matrix.diagonal())
+            kernels.append(Centring(matrix, weights).train(matrix))
+            self._check_varies(name, weights @ kernels[-1].diagonal(), size)
+        return kernels, pairs, members
+
     def _landmark_rows(self, n_rows, y, rng):
+        return self._in_proportion(n_rows, y, rng)[: self.n_landmarks]
+
+    def _in_proportion(self, n_rows, y, rng):
+        """Return an order of the rows whose leading parts hold the classes in their proportions."""
         y = y.argmax(axis=1) if issparse(y) else y
         order = rng.permutation(n_rows)
         ranks = np.empty(n_rows)
         for code in range(len(self.classes_)):
             members = order[y[order] == code]
             ranks[members] = (np.arange(len(members)) + rng.random()) / len(members)
-        return np.argsort(ranks)[: self.n_landmarks]
+        return np.argsort(ranks)
 
     def _moments(self, rows, y):
         counts = class_members(y, len(self.classes_)).sum(axis=0)
@@ -472,21 +533,18 @@ class CKCCA(KernelEmbedding):
         return cluster_moments(*sides, pair_weights)
 
 
-def _class_duals(kernel, ridge, pairs, members):
-    """Return ``P = (D K + c I)^-1 Z`` and `R` with ``R R' = Z' K P``; the kernel is overwritten.
+def _map_of_both(variates, y):
+    """Return the mean MAP of retrieval among some rows, of either direction."""
+    x, z = variates
+    return (mean_average_precision(x, z, y, y) + mean_average_precision(z, x, y, y)) / 2
 
-    By the symmetric form ``P = D^1/2 (D^1/2 K D^1/2 + c I)^-1 D^-1/2 Z``, and by
-    ``K P = D^-1 (Z - c P)``.
-    """
-    roots = np.sqrt(pairs)[:, None]
-    kernel *= roots
-    kernel *= roots.T
-    kernel[np.diag_indices_from(kernel)] += ridge
-    factor = linalg.cho_factor(kernel.T, lower=True, overwrite_a=True, check_finite=False)
-    duals = roots * linalg.cho_solve(factor, members / roots, check_finite=False)
-    gram = (members / pairs[:, None]).T @ (members - ridge * duals)
-    values, vectors = np.linalg.eigh((gram + gram.T) / 2)
-    return duals, vectors * np.sqrt(np.maximum(values, 0.0))
+
+def _resolved(gammas, rows):
+    """Return the numbers that settings of gamma stand for, from the training rows."""
+    return {
+        name: resolved_gamma(gamma, rows[name].reshape(len(rows[name]), -1))
+        for name, gamma in gammas.items()
+    }
 
 
 for _method in (KCCA, CKCCA):

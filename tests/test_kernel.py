@@ -391,6 +391,36 @@ def test_ckcca_on_real_data(request, name, options, bar):
     assert pipe.score(X[data["test"]], y[data["test"]]) >= bar
 
 
+def test_auto_is_for_the_views_and_parameters_that_ask(data):
+    X, y = data
+    scale = CKCCA().fit(X, y).gamma_
+    both = CKCCA(gamma="auto", reg="auto").fit(X, y)
+    factors = {name: both.gamma_[name] / scale[name] for name in X}
+    assert factors["audio"] == pytest.approx(factors["visual"])
+    assert round(1 / factors["audio"]) in (1, 2, 4, 8)
+    assert set(both.reg_.values()) in ({1e-3}, {1e-4}, {1e-5})
+    part = CKCCA(gamma={"audio": 0.1, "visual": "auto"}, reg={"audio": "auto", "visual": 0.5})
+    part.fit(X, y)
+    assert part.gamma_["audio"] == 0.1
+    assert part.reg_["visual"] == 0.5
+    explicit = CKCCA(gamma=part.gamma_, reg=part.reg_).fit(X, y)
+    assert_same(part.transform(X), explicit.transform(X), 0)
+    with pytest.raises(ValueError, match="The 'gamma' parameter of KCCA must be"):
+        KCCA(gamma="auto").fit(X)
+    with pytest.raises(ValueError, match="The 'reg' parameter of KCCA must be"):
+        KCCA(reg="auto").fit(X)
+
+
+def test_auto_ridge_of_precomputed_kernels_and_of_rows_by_lot(data, monkeypatch):
+    X, y = data
+    named = CKCCA(gamma=0.05, reg="auto", random_state=0).fit(X, y)
+    kernels = {name: rbf_kernel(rows, gamma=0.05) for name, rows in X.items()}
+    assert CKCCA(kernel="precomputed", reg="auto").fit(kernels, y).reg_ == named.reg_
+    monkeypatch.setattr("cca_estimators.kernel._LEFT_OUT_ROWS", 60)
+    first, again = (CKCCA(gamma="auto", reg="auto", random_state=3).fit(X, y) for _ in range(2))
+    assert_same(first.transform(X), again.transform(X), 0)
+
+
 def test_grid_search_over_kernels(data):
     X, y = data
     grid = {"kernel": ["rbf", "linear"], "reg": [0.01, 0.1]}

@@ -40,7 +40,7 @@ def resolved_gamma(gamma, rows):
     """Return the number that a setting of gamma stands for, from the training rows."""
     if gamma is None or isinstance(gamma, Real):
         return gamma
-    if gamma == "scale":
+    if gamma in ("scale", "auto"):  # which is a multiple of it, chosen later
         return 1.0 / max(rows.shape[1] * rows.var(dtype=np.float64), np.finfo(float).tiny)
     chosen = rows[:: -(-len(rows) // _MEDIAN_ROWS)]
     chosen = chosen - chosen.mean(axis=0)

@@ -24,7 +24,7 @@ def write(path, seconds=3.0, *, fps=12, rate=RATE, sound=True, picture=True, lat
             video = container.add_stream("mpeg4", rate=fps)
             video.height, video.width, video.pix_fmt = 32, 48, "yuv420p"
         if sound:
-            audio = container.add_stream("aac", rate=rate)
+            audio = container.add_stream("pcm_s16le" if late else "aac", rate=rate)
             audio.layout = "mono"
         for step in range(n_frames if picture else 0):
             lit = 1 <= step / fps < 1.5

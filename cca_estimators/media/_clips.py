@@ -154,6 +154,7 @@ class Clips:
     """
 
     dtype = np.dtype(object)
+    ndim = 1
 
     def __init__(self, paths, spans, sampling, kind, n_jobs=None):
         self.paths = np.asarray(paths, dtype=object)

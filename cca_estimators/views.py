@@ -1,5 +1,6 @@
 """The container of aligned views of the same samples."""
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -94,6 +95,9 @@ class Views(dict):
         """Return a shallow copy."""
         return Views(self)
 
+    def __reduce__(self):
+        return Views, ({name: _picklable(rows, name) for name, rows in self.items()},)
+
     def __or__(self, other):
         return self._joined(self, other)
 
@@ -114,6 +118,82 @@ class Views(dict):
 def _differ(one, other):
     """Tell whether two numbers of rows differ; that of a Dask collection may be NaN, not known."""
     return one != other and one == one and other == other
+
+
+class H5Rows:
+    """A dataset of an HDF5 file by its place, opened where and when its rows are first read.
+
+    `Views` of h5py datasets become such handles where they are pickled, as in a search by several
+    processes: an open dataset cannot be handed to another process.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    name : str
+        The dataset in it.
+    """
+
+    chunks = True  # what tells rows in files from arrays
+
+    def __init__(self, path, name):
+        self.path, self.name = path, name
+        self._opened = None, None
+
+    @property
+    def dataset(self):
+        """The dataset, opened once in each process."""
+        process, dataset = self._opened
+        if process != os.getpid():
+            import h5py
+
+            dataset = h5py.File(self.path, "r")[self.name]
+            self._opened = os.getpid(), dataset
+        return dataset
+
+    @property
+    def shape(self):
+        """Shape of the dataset."""
+        return self.dataset.shape
+
+    @property
+    def ndim(self):
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def dtype(self):
+        """Type of the values."""
+        return self.dataset.dtype
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, key):
+        return self.dataset[key]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.dataset[()], dtype=dtype)
+
+    def __repr__(self):
+        return f"H5Rows({self.path!r}, {self.name!r})"
+
+    def __reduce__(self):
+        return H5Rows, (self.path, self.name)
+
+
+def _picklable(rows, name):
+    """Return rows, or a handle of a dataset that h5py has open."""
+    if not type(rows).__module__.startswith("h5py."):
+        return rows
+    file = rows.file
+    if file.mode != "r" or not os.path.isfile(file.filename):
+        raise ValueError(
+            f"View {name!r} is a dataset of the h5py file {file.filename!r}, which is open for "
+            "writing or in memory, and cannot be handed to another process. Open a file on disk by "
+            "h5py.File(path, 'r')."
+        )
+    return H5Rows(os.path.abspath(file.filename), rows.name)
 
 
 def check_name(name):

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.model_selection import KFold, train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score, train_test_split
 
-from cca_estimators import Views
+from cca_estimators import CCA, Views, cross_modal_map
 
 
 @pytest.fixture
@@ -133,6 +133,46 @@ def test_views_pickle(views):
     again = pickle.loads(pickle.dumps(views))
     assert isinstance(again, Views)
     np.testing.assert_array_equal(again["visual"], views["visual"])
+
+
+def test_datasets_in_files_are_pickled_by_their_place(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {"audio": rng.standard_normal((200, 3)), "visual": rng.standard_normal((200, 2, 2))}
+    with h5py.File(tmp_path / "views.h5", "w") as file:
+        for name, values in rows.items():
+            file[f"part/{name}"] = values
+    with h5py.File(tmp_path / "views.h5", "r") as file:
+        views = Views({name: file[f"part/{name}"] for name in rows})
+        stored = pickle.dumps(views)
+        assert len(stored) < 400
+        again = pickle.loads(stored)
+        for name, values in rows.items():
+            np.testing.assert_array_equal(again[[5, 3, -1]][name], values[[5, 3, -1]])
+            np.testing.assert_array_equal(again[name], values)
+            handle = again[name]
+            assert (handle.shape, handle.ndim, len(handle)) == (values.shape, values.ndim, 200)
+            assert handle.dtype == values.dtype
+        assert pickle.dumps(again) == stored
+        expected = CCA(2).fit(rows)
+        np.testing.assert_array_equal(CCA(2).fit(again).correlations_, expected.correlations_)
+        y = np.arange(200) % 3
+        folds = StratifiedKFold(2, shuffle=True, random_state=0)
+        scores = [
+            cross_val_score(CCA(2), X, y, scoring=cross_modal_map, cv=folds, n_jobs=n_jobs)
+            for X, n_jobs in ((Views(rows), 1), (views, 2), (again, 2))
+        ]
+        np.testing.assert_array_equal(scores, scores[:1] * 3)
+
+
+@pytest.mark.parametrize("driver", [None, "core"])
+def test_datasets_that_no_other_process_can_open_are_named(driver, tmp_path):
+    options = {} if driver is None else {"driver": "core", "backing_store": False}
+    with h5py.File(tmp_path / "views.h5", "w", **options) as file:
+        file["audio"] = np.ones((3, 2))
+        with pytest.raises(
+            ValueError, match=r"View 'audio' is a dataset .* h5py.File\(path, 'r'\)"
+        ):
+            pickle.dumps(Views(audio=file["audio"]))
 
 
 def test_lists_become_arrays():

@@ -1,5 +1,6 @@
 """The layouts in which features of videos are published, told apart by their contents."""
 
+import os
 import re
 from collections import Counter
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from cca_estimators.datasets._sources import (
     reading,
 )
 
+_MOST_GAIN = 1000  # times its own size that a file may unpack to, as zeros deflated
 _H5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SPLIT_KEYS = ("Train_test", "Split")
 _FOLDERS = ("vgg", "inception")
@@ -123,9 +125,17 @@ def _read_h5(path, file):
 
 def _h5_arrays(file):
     """Yield the datasets at the top of a file; of a table, its columns."""
-    for dataset in file.values():
+    for name in file:
+        link = file.get(name, getlink=True)
+        if type(link).__name__ == "ExternalLink":
+            raise ValueError(f"{name!r} is a link to another file, {link.filename!r}")
+        dataset = file[name]
         if getattr(dataset, "shape", None) is None:
             continue
+        if dataset.external or dataset.is_virtual:
+            raise ValueError(f"{name!r} keeps its values in other files, which are not read")
+        if dataset.nbytes > _MOST_GAIN * os.path.getsize(file.filename):
+            raise ValueError(f"{name!r} has shape {dataset.shape}, far more than the file holds")
         if dataset.dtype.names:
             yield from (H5Array(dataset, field) for field in dataset.dtype.names)
         else:

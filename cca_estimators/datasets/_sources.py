@@ -11,7 +11,8 @@ import numpy as np
 NUMERIC = "fiu"
 _BLOCK_BYTES = 2**24
 _UNREADABLE = (
-    *(OSError, EOFError, RuntimeError, KeyError, ValueError),
+    *(OSError, EOFError, RuntimeError, KeyError, ValueError, TypeError, AttributeError),
+    *(MemoryError, OverflowError, SyntaxError, UnicodeError),
     *(zipfile.BadZipFile, zlib.error, TokenError),
 )
 

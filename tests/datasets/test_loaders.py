@@ -6,7 +6,12 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_validate
+from sklearn.model_selection import (
+    PredefinedSplit,
+    StratifiedKFold,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -549,4 +554,81 @@ def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
     path = write_split(tmp_path, *stored_set())
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r'pip install "cca_estimators\[datasets\]"'):
+        load_vegas(path)
+
+
+def test_values_in_other_files_are_not_read(tmp_path):
+    """A file may name another one as the place of its values: that would read any file there is."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(30 * 128 * 4))
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["rows"] = np.zeros((30, 128), np.float32)
+
+    def external(file):
+        shape = {"shape": (30, 128), "dtype": np.float32}
+        file.create_dataset("audio_train", external=[(secret, 0, h5py.h5f.UNLIMITED)], **shape)
+
+    def virtual(file):
+        layout = h5py.VirtualLayout((30, 128), np.float32)
+        layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "rows", (30, 128))
+        file.create_virtual_dataset("audio_train", layout)
+
+    def link(file):
+        file["audio_train"] = h5py.ExternalLink(tmp_path / "other.h5", "rows")
+
+    for number, place in enumerate((external, virtual, link)):
+        path = tmp_path / f"hostile{number}.h5"
+        with h5py.File(path, "w") as file:
+            place(file)
+        with pytest.raises(ValueError, match="other files|another file"):
+            load_vegas(path)
+
+
+def test_mapped_views_are_read_by_several_processes(tmp_path):
+    write_h5 = np.random.default_rng(0)
+    with h5py.File(tmp_path / "vegas.h5", "w") as file:
+        for part, n in {"train": 24, "test": 6}.items():
+            file[f"audio_{part}"] = write_h5.standard_normal((n, 128)).astype(np.float32)
+            file[f"visual_{part}"] = write_h5.standard_normal((n, 1024)).astype(np.float32)
+            file[f"lab_{part}"] = np.arange(n) % 3
+    data = load_vegas(tmp_path / "vegas.h5", memmap_dir=tmp_path / "views")
+    scores = [
+        cross_val_score(CCCA(), data.X, data.y, scoring=cross_modal_map, cv=2, n_jobs=n_jobs)
+        for n_jobs in (1, 2)
+    ]
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("huge", "cannot be read"),
+        ("name", "cannot be read|holds"),
+    ],
+)
+def test_damage_of_any_kind_names_the_file(file, message, tmp_path):
+    folder = tmp_path / "features"
+    for kind in ("vgg", "inception", "VEGAS_classes"):
+        (folder / kind).mkdir(parents=True)
+        np.save(folder / kind / "a.npy", np.ones((2, 128)))
+    path = folder / "vgg" / "a.npy"
+    content = path.read_bytes()
+    changed = {
+        "huge": content.replace(b"(2, 128)", b"(9**9, 8)".replace(b"9**9", b"9" * 4)),
+        "name": content[:8] + b"\xff" + content[9:],
+    }[file]
+    path.write_bytes(changed)
+    with pytest.raises(ValueError, match=message):
+        load_vegas(folder)
+
+
+def test_more_memory_than_there_is_names_the_file(tmp_path):
+    path = tmp_path / "vegas.h5"
+    with h5py.File(path, "w") as file:
+        for part in ("train", "test"):
+            for view, width in (("audio", 128), ("visual", 1024)):
+                shape = (2**44, width)
+                file.create_dataset(f"{view}_{part}", shape, np.float32, chunks=(1, width))
+            file.create_dataset(f"lab_{part}", (2**44,), np.int64, chunks=(1024,))
+    with pytest.raises(ValueError, match=f"{path}|vegas.h5"):
         load_vegas(path)

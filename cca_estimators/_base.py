@@ -1,5 +1,6 @@
 """The contract that all estimators share: either form of X, one view alone, labels, score."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -73,8 +74,12 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
             self._forget()
             self._check_target(X, y)
             views = self._read_first(X, self._min_samples)
-            self._fit(views, self._read_labels(y, views))
+            self._fit_rows(views, self._read_labels(y, views))
         return self
+
+    def _fit_rows(self, views, y):
+        """Fit on the rows that are there."""
+        self._fit(views, y)
 
     @abstractmethod
     def _fit(self, views, y):
@@ -108,10 +113,15 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         """
         check_is_fitted(self)
         views = self._read_again(X)
-        outputs = {name: self._transform_view(name, rows) for name, rows in views.items()}
+        outputs = {name: self._transform_rows(name, rows) for name, rows in views.items()}
         if _reading.is_mapping(X):
             return Views({name: self._wrapped(outputs[name], X[name], [name]) for name in outputs})
-        return self._wrapped(np.hstack(list(outputs.values())), X, list(outputs))
+        hstack = np.ma.hstack if any(map(np.ma.isMA, outputs.values())) else np.hstack
+        return self._wrapped(hstack(list(outputs.values())), X, list(outputs))
+
+    def _transform_rows(self, name, rows):
+        """Return the transform of one view, whose rows may be missing."""
+        return self._transform_view(name, rows)
 
     def fit_transform(self, X, y=None):
         """Fit the estimator and return the transform of X.
@@ -283,6 +293,7 @@ class CrossModalEstimator(ViewsTransformer):
 
     metric = "cosine"
     _supervised = False
+    _missing_partners = True  # whether rows that are NaN throughout stand for missing ones
     _several_labels = False  # whether a row may have several
 
     def score(self, X, y=None):
@@ -310,6 +321,59 @@ class CrossModalEstimator(ViewsTransformer):
     @property
     def _takes_labels(self):
         return self._supervised
+
+    def _fit_rows(self, views, y):
+        present = self._present(views)
+        if not present:
+            return self._fit(views, y)
+        counts = {name: int(np.count_nonzero(~rows)) for name, rows in present.items()}
+        n_samples = len(next(iter(present.values())))
+        warnings.warn(
+            f"Rows that are NaN throughout are taken for missing: {counts} by view, of "
+            f"{n_samples}. {type(self).__name__} {self._uses_of_incomplete}.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return self._fit_incomplete(views, y, present, counts)
+
+    _uses_of_incomplete = "is fitted on the rows that both views have"
+
+    def _fit_incomplete(self, views, y, present, counts):
+        """Fit on whole pairs."""
+        whole = np.flatnonzero(np.logical_and.reduce(list(present.values())))
+        if len(whole) < self._min_samples:
+            raise ValueError(
+                f"{type(self).__name__} needs rows that both views have, {self._min_samples} at "
+                f"least, but there are {len(whole)}: missing by view are {counts}."
+            )
+        views = {name: _reading.some_rows(rows, whole) for name, rows in views.items()}
+        self._fit(views, None if y is None else y[whole])
+
+    def _present(self, views):
+        """Return which rows of each view are there, or nothing if all are."""
+        present = {name: _reading.present_rows(rows) for name, rows in views.items()}
+        if not self._missing_partners or all(rows is None for rows in present.values()):
+            return {}
+        return {
+            name: np.ones(n_rows(views[name]), bool) if rows is None else rows
+            for name, rows in present.items()
+        }
+
+    def _transform_rows(self, name, rows):
+        present = self._present({name: rows}).get(name)
+        if present is None:
+            return self._transform_view(name, rows)
+        numbers = np.flatnonzero(present)
+        shape = len(present), self._n_outputs(name)
+        known = (
+            self._transform_view(name, rows[numbers]) if len(numbers) else np.empty((0, shape[1]))
+        )
+        if known.dtype.kind == "f":
+            output = np.full(shape, np.nan, known.dtype)
+        else:
+            output = np.ma.masked_all(shape, known.dtype)
+        output[numbers] = known
+        return output
 
     def _n_outputs(self, name):
         return self.n_components_
@@ -379,6 +443,7 @@ class CrossModalEstimator(ViewsTransformer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._supervised
+        tags.input_tags.allow_nan = self._missing_partners
         return tags
 
 

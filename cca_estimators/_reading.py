@@ -169,6 +169,24 @@ def blocks(views):
         yield taken, [_flat_block(rows, taken, name) for name, rows in views.items()]
 
 
+def present_rows(rows):
+    """Tell which rows of an array in memory are not NaN throughout, or None if all are there.
+
+    A row that is NaN throughout, or a sequence without a real step, stands for a missing partner.
+    """
+    in_memory = isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap)
+    if not in_memory or rows.dtype.kind != "f":
+        return None
+    flat = rows.reshape(len(rows), -1)
+    suspects = np.flatnonzero(np.isnan(flat[:, 0]))
+    missing = suspects[np.isnan(flat[suspects]).all(axis=1)]
+    if not len(missing):
+        return None
+    present = np.ones(len(rows), bool)
+    present[missing] = False
+    return present
+
+
 def some_rows(rows, numbers):
     """Return some rows of an array in memory, or what reads them from a file when it is sliced."""
     if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):

@@ -347,6 +347,40 @@ class CCCA(LinearEmbedding):
         moments = cluster_moments(*sides, pair_weights, cross, self.pair_weight)
         return wide.within(moments, spaces)
 
+    _uses_of_incomplete = "is fitted on all rows that there are of each view, paired by class"
+
+    def _fit_incomplete(self, views, y, present, counts):
+        """Fit on the rows that each view has: the pairs of a class need no partners."""
+        if self.pair_weight:
+            return super()._fit_incomplete(views, y, present, counts)
+        members = class_members(y, len(self.classes_))
+        known = [members[rows].sum(axis=0) for rows in present.values()]
+        paired = np.flatnonzero(np.minimum(*known))
+        if len(paired) < 2:
+            raise ValueError(
+                f"{len(paired)} classes have rows in both views, and two are needed: missing by "
+                f"view are {counts} rows."
+            )
+        self.classes_ = self.classes_[paired]
+        members = members[:, paired]
+        own = {
+            name: np.flatnonzero(rows & (members.sum(axis=1) > 0)) for name, rows in present.items()
+        }
+        parts = {name: _reading.some_rows(views[name], rows) for name, rows in own.items()}
+        self._solve(self._own_moments(parts, [members[rows] for rows in own.values()]))
+        return None
+
+    def _own_moments(self, views, members):
+        """Return the moments of views of which each has rows and labels of its own."""
+        views, spaces = self._rotated(views)
+        counts = [labels.sum(axis=0) for labels in members]
+        pair_weights = class_pair_weights(*counts, self.class_weight)
+        sides = [ClassScatter(pair_weights / count) for count in counts]
+        for (name, rows), labels, side in zip(views.items(), members, sides, strict=True):
+            for taken, (block,) in _reading.blocks({name: rows}):
+                side.update(block, labels[taken])
+        return wide.within(cluster_moments(*sides, pair_weights), spaces)
+
     def _chunk_moments(self, views, y):
         self._check_there(y)
         labels = chunks.labels_in_chunks(y, next(iter(views.values())))

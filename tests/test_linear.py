@@ -386,6 +386,12 @@ def with_view(name, rows):
     return lambda X, y: ({**X, name: rows}, y)
 
 
+def with_one_nan():
+    rows = np.ones((40, 2))
+    rows[0, 0] = np.nan
+    return rows
+
+
 def with_labels(make):
     return lambda X, y: (X, make(y))
 
@@ -395,7 +401,10 @@ def with_labels(make):
     [
         (with_view("text", np.ones((40, 2))), ["3 views", "'text'", "exactly two"]),
         (lambda X, y: (dict(enumerate(X.values())), y), ["named 0", "of type int", "strings"]),
-        (with_view("audio", [[1, 2]] * 39 + [[3]]), ["'audio'", "same number of features"]),
+        (
+            with_view("audio", [[1, 2]] * 39 + [[3]]),
+            ["'audio'", "differ in their number of features"],
+        ),
         (with_view("audio", np.full((40, 2), 0.1)), ["'audio'", "does not vary"]),
         (lambda X, y: ({"audio": X["audio"]}, y), ["1 views", "exactly two"]),
         (lambda X, y: (list(X.values()), y), ["list of two arrays", "Views(audio=X[0]"]),
@@ -405,7 +414,7 @@ def with_labels(make):
         (with_view("audio", np.ones((40, 0))), ["'audio'", "no feature"]),
         (with_view("audio", np.ones((40, 2)) * 1j), ["'audio'", "complex"]),
         (with_view("audio", np.full((40, 2), "loud")), ["'audio'", "not all numbers"]),
-        (with_view("audio", np.full((40, 2), np.nan)), ["'audio'", "NaN", "row 0, feature 0"]),
+        (with_view("audio", with_one_nan()), ["'audio'", "NaN", "row 0, feature 0"]),
         (with_view("visual", np.full((40, 2), np.inf)), ["'visual'", "infinity"]),
         (with_view("audio", np.ones((40, 2))), ["'audio'", "does not vary"]),
         (lambda X, y: ({k: v[:1] for k, v in X.items()}, y[:1]), ["1 row(s)", "minimum of 2"]),

@@ -96,8 +96,8 @@ def cross_modal_scores(estimator, X, y=None):
     """
     embeddings, metric = _embeddings(estimator, X)
     embeddings, y = _labelled(estimator, embeddings, y)
-    y = _labels(y, len(next(iter(embeddings.values()))))
-    k = min(_SCORES_K, len(next(iter(embeddings.values()))))
+    pairs, embeddings, labels = _known(embeddings, y)
+    k = min(_SCORES_K, *map(len, embeddings.values()))
     figures = {
         "map": _ranking.average_precisions,
         "mrr": _ranking.reciprocal_ranks,
@@ -106,10 +106,11 @@ def cross_modal_scores(estimator, X, y=None):
     }
     scores = {}
     for query, gallery in _directions(embeddings):
-        measured = _direction(figures, embeddings, query, gallery, y, metric)
-        measured |= _pair_figures(embeddings[query], embeddings[gallery], metric)
-        if issparse(y):
-            measured["ndcg"] = ndcg(embeddings[query], embeddings[gallery], y, y, metric=metric)
+        measured = _direction(figures, embeddings, query, gallery, labels, metric)
+        measured |= _pair_figures(pairs[query], pairs[gallery], metric)
+        if issparse(labels[query]):
+            compared = [side[name] for side in (embeddings, labels) for name in (query, gallery)]
+            measured["ndcg"] = ndcg(*compared, metric=metric)
         scores.update({f"{name}_{query}_to_{gallery}": value for name, value in measured.items()})
     for name in measured:
         both = [scores[f"{name}_{q}_to_{g}"] for q, g in _directions(embeddings)]
@@ -163,14 +164,45 @@ class _CrossModalScorer:
         """Return the MAP."""
         embeddings, metric = _embeddings(estimator, X)
         embeddings, y = _labelled(estimator, embeddings, y)
-        y = _labels(y, len(next(iter(embeddings.values()))))
+        _, embeddings, labels = _known(embeddings, y)
         directions = _directions(embeddings) if self.direction == "mean" else [self.direction]
         figures = {"map": partial(_ranking.average_precisions, k=self.k)}
         maps = [
-            _direction(figures, embeddings, query, gallery, y, metric, self.k)["map"]
+            _direction(figures, embeddings, query, gallery, labels, metric, self.k)["map"]
             for query, gallery in directions
         ]
         return float(np.mean(maps))
+
+
+def _known(embeddings, y):
+    """Return whole pairs, and the rows that each view has with their labels, by view name."""
+    first, second = embeddings.values()
+    labels = _labels(y, len(first))
+    if labels.shape[0] != len(first):
+        raise ValueError(
+            f"X has {len(first)} rows and y {labels.shape[0]} labels: each row needs one label."
+        )
+    present = {name: _is_there(rows) for name, rows in embeddings.items()}
+    if not all(rows.any() for rows in present.values()):
+        raise ValueError("A view of X has no row to score: each embedding contains NaN only.")
+    missing = {name: int(np.count_nonzero(~rows)) for name, rows in present.items()}
+    if any(missing.values()):
+        warnings.warn(
+            f"Rows of NaN are left out of the figures: {missing} by view, of {len(first)}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    whole = np.logical_and(*present.values())
+    pairs = {name: np.asarray(rows[whole]) for name, rows in embeddings.items()}
+    known = {name: np.asarray(rows[present[name]]) for name, rows in embeddings.items()}
+    return pairs, known, {name: labels[rows] for name, rows in present.items()}
+
+
+def _is_there(rows):
+    """Tell which rows of an embedding are not missing: masked, or NaN throughout."""
+    if np.ma.isMA(rows):
+        return ~np.ma.getmaskarray(rows).all(axis=1)
+    return ~np.isnan(rows).all(axis=1) if rows.dtype.kind == "f" else np.ones(len(rows), bool)
 
 
 def _pair_figures(query, gallery, metric):
@@ -203,7 +235,7 @@ def _directions(embeddings):
     return [(first, second), (second, first)]
 
 
-def _direction(figures, embeddings, query, gallery, y, metric, k=None):
+def _direction(figures, embeddings, query, gallery, labels, metric, k=None):
     """Return the mean figures of one direction."""
     unknown = {query, gallery} - set(embeddings)
     if unknown:
@@ -211,7 +243,8 @@ def _direction(figures, embeddings, query, gallery, y, metric, k=None):
             f"direction={(query, gallery)!r} names {sorted(unknown)}, but the views are "
             f"{list(embeddings)}; the halves of an array are 'first' and 'second'."
         )
-    measured = _measure(figures, embeddings[query], embeddings[gallery], y, y, metric, k)
+    compared = [side[name] for side in (embeddings, labels) for name in (query, gallery)]
+    measured = _measure(figures, *compared, metric, k)
     return {name: float(np.mean(values)) for name, values in measured.items()}
 
 
@@ -220,7 +253,9 @@ def _embeddings(estimator, X):
     output = estimator.transform(X)
     if not isinstance(output, Mapping):
         output = dict(zip(("first", "second"), _halves(np.asarray(output)), strict=True))
-    embeddings = {name: np.asarray(rows) for name, rows in output.items()}
+    embeddings = {
+        name: rows if np.ma.isMA(rows) else np.asarray(rows) for name, rows in output.items()
+    }
     if len(embeddings) != 2:
         raise ValueError(
             f"transform returned the views {list(embeddings)}: scoring needs two, so X must hold "

@@ -132,10 +132,13 @@ class AsymmetricNet(TwoPlayerNet):
                 labels.append(batch_labels)
         features, codes, labels = (torch.cat(parts) for parts in (features, codes, labels))
         members = F.one_hot(labels, len(self.criterion_.code_map)).to(features.dtype)
-        means = members.T @ features / members.sum(dim=0).clamp_min(1)[:, None]
-        for tower in self.module_.towers:
-            tower.class_features.copy_(means)
-        self.criterion_.code_map = update_code_map(self.criterion_.code_map, codes, labels)
+        counts = members.sum(dim=0)[:, None]
+        means = members.T @ features / counts.clamp_min(1)
+        for tower in self.module_.towers:  # a class without rows here keeps what it has
+            tower.class_features.copy_(torch.where(counts > 0, means, tower.class_features))
+        before = self.criterion_.code_map
+        updated = update_code_map(before, codes, labels)
+        self.criterion_.code_map = torch.where(counts > 0, updated, before)
 
     def train_step(self, batch, **fit_params):
         """Train the critics, then the towers."""

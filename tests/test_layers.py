@@ -145,6 +145,8 @@ def test_examples_import_nothing_private():
         ("skops", {"_storage"}),
         ("av", {"media"}),
         ("dask", {"_algebra"}),
+        ("usearch", {"retrieval"}),
+        ("pyarrow", {"retrieval"}),
     ],
 )
 def test_heavy_packages_are_imported_in_one_place(heavy, homes):

@@ -1,7 +1,9 @@
 """Retrieval across views: a gallery that is embedded once and then answers queries."""
 
 from collections.abc import Mapping
+from itertools import chain, zip_longest
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -13,14 +15,13 @@ from cca_estimators import _reading, _storage
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
 from cca_estimators.metrics._scorers import _metric_of
-from cca_estimators.retrieval import _search
+from cca_estimators.retrieval import _backends, _ids, _search, _shards, _stream
 from cca_estimators.views import Views
 
 __all__ = ["CrossModalIndex"]
 
 _FORMAT = "cca_estimators.CrossModalIndex"
 _MOST = 2**31 - 1  # of neighbours and components, in a file
-_ID_KINDS = "biufUSmM"  # what NumPy stores without objects
 
 
 class CrossModalIndex(BaseEstimator):
@@ -46,13 +47,21 @@ class CrossModalIndex(BaseEstimator):
         Number of neighbours to find, unless `kneighbors` is given another.
     gallery : str, default=None
         Name of the view to index; None: the only view of X in `fit`, or the second of two.
-    backend : {{"exact", "faiss"}}, default="exact"
+    backend : {{"exact", "faiss", "usearch"}}, default="exact"
         "exact" compares each query with every row of the gallery, in blocks that fit the cache, by
         as many threads as OpenMP is set to use. Even where all rows are tied, it takes no more
         memory than scikit-learn's `working_memory`; some 20 MB are usual. "faiss" leaves the search
         to exhaustive indexes of the package faiss-cpu, in float32: it may choose otherwise than
         "exact" among rows whose distances differ by rounding only, and at the end of a list among
-        equal ones.
+        equal ones. With a `factory`, and by "usearch" always, the search is approximate: candidates
+        come from there, and are ranked by their exact distances.
+    factory : str, default=None
+        Approximate index of FAISS to build over the rows, as its `index_factory` (or, for bits, its
+        `index_binary_factory`) names it, such as "IVF4096,Flat"; None: exhaustive.
+    backend_options : dict, default=None
+        For the approximate index: "shortlist", the number of candidates, by default 4 times
+        `n_neighbors`; of FAISS, parameters of the search, such as "nprobe"; of USearch, arguments
+        of its `Index`, such as "connectivity".
 
     Attributes
     ----------
@@ -67,7 +76,9 @@ class CrossModalIndex(BaseEstimator):
     n_samples_fit_ : int
         Number of rows in the gallery.
     ids_ : ndarray of shape (n_samples_fit_,), or None
-        Ids of the rows, if they were given.
+        Ids of the rows, if they were given; those of a gallery on disk are read as they are needed.
+    folder_ : Path or None
+        Of a gallery on disk.
 
     See Also
     --------
@@ -104,28 +115,47 @@ class CrossModalIndex(BaseEstimator):
         "estimator": [HasMethods(["fit", "transform"])],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "gallery": [str, None],
-        "backend": [StrOptions(set(_search.BACKENDS))],
+        "backend": [StrOptions(set(_backends.BACKENDS))],
+        "factory": [str, None],
+        "backend_options": [dict, None],
     }
 
-    def __init__(self, estimator, *, n_neighbors=5, gallery=None, backend="exact"):
+    def __init__(
+        self,
+        estimator,
+        *,
+        n_neighbors=5,
+        gallery=None,
+        backend="exact",
+        factory=None,
+        backend_options=None,
+    ):
         self.estimator = estimator
         self.n_neighbors = n_neighbors
         self.gallery = gallery
         self.backend = backend
+        self.factory = factory
+        self.backend_options = backend_options
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, *, ids=None):
+    def fit(self, X, y=None, *, ids=None, folder=None):
         """Embed a gallery, and fit the estimator on it if it is not fitted.
 
         Parameters
         ----------
-        X : mapping of arrays by view name
-            Rows of the gallery, one view or both. To fit the estimator takes both.
+        X : mapping of arrays by view name, or iterable of such
+            Rows of the gallery, one view or both. To fit the estimator takes both, in one mapping.
+            Blocks are embedded as they come, and so are the rows of a mapping if there is a
+            `folder`, from memory maps, h5py datasets or Dask collections too.
         y : array-like of shape (n_samples,), default=None
             Class labels, for a supervised estimator that is not fitted; else ignored.
         ids : array-like of shape (n_samples,), default=None
             A number, string or date for each row, all different, which `kneighbors` returns
-            instead of the numbers of rows.
+            instead of the numbers of rows. For blocks, an iterable of the ids of each.
+        folder : str or path-like, default=None
+            Where to keep the gallery, as float32 or packed bits that are read as they are needed,
+            for galleries larger than memory. It has one writer at a time. What was there is
+            replaced in one step, when the new gallery is complete. Needs the package skops.
 
         Returns
         -------
@@ -140,24 +170,70 @@ class CrossModalIndex(BaseEstimator):
             If the backend is not installed.
         """
         with _restored_on_error(self):
-            views = _named_views(X)
-            self.gallery_ = list(views)[-1] if self.gallery is None else self.gallery
-            self.estimator_ = self._fitted_estimator(views, y)
+            whole = _reading.is_mapping(X)
+            blocks = iter([X] if whole else X)
+            first = _first_block(blocks)
+            self.gallery_ = list(first)[-1] if self.gallery is None else self.gallery
+            self.estimator_ = self._fitted_estimator(first, y)
             self.metric_ = _known_metric(self.estimator_)
-            embedding = self._embedded(self._gallery_view(views))
-            self.n_components_ = embedding.shape[1]
-            self._hold(self._metric.stored(embedding), _checked_ids(ids, len(embedding)))
+            parts = self._parts(chain([first], blocks), _blocks_of_ids(ids, whole), folder)
+            rows, own = next(parts)
+            self.n_components_ = rows.shape[1]
+            stored = ((self._metric.stored(rows), own) for rows, own in chain([(rows, own)], parts))
+            if folder is None:
+                self.folder_ = None
+                self._hold(*_joined(stored))
+            else:
+                self._write(_shards.Folder(folder), stored, [])
         return self
+
+    def _parts(self, blocks, ids, folder):
+        """Yield the embeddings of the gallery's rows in parts, and their checked ids or None."""
+        pairs = ((block, None) for block in blocks) if ids is None else zip_longest(blocks, ids)
+        for block, own in pairs:
+            if block is None or (own is None and ids is not None):
+                raise ValueError("There are not as many blocks of rows as of ids.")
+            rows = self._gallery_view(_named_views(block))[self.gallery_]
+            own = None if own is None else _ids.checked(own, None)
+            whole = folder is None and not _reading.is_dask(rows)
+            n_samples = 0
+            for part, some in [(rows, own)] if whole else _stream.parts_of(rows, own):
+                embedding = self._embedded(Views({self.gallery_: part}))
+                n_samples += len(embedding)
+                yield embedding, some
+            if own is not None and len(own) != n_samples:
+                raise ValueError(
+                    f"There are {len(own)} ids for {n_samples} rows: each row needs one."
+                )
+
+    def _write(self, folder, stored, shards):
+        """Make a folder's gallery that of shards and of what is stored, and open it."""
+        dtype = np.float32 if self.metric_ == "cosine" else np.uint64
+        stored = ((rows.astype(dtype, copy=False), ids) for rows, ids in stored)
+        shards = [*shards, *folder.written(stored)]
+        ids = folder.opened("ids", shards)
+        if ids is not None:
+            _ids.distinct(np.concatenate(ids.parts))
+        folder.name(self._header(), shards, self._best_estimator())
+        self._open(folder)
+
+    def _open(self, folder):
+        self.folder_ = folder.path
+        rows = folder.opened("rows")
+        for part in rows.parts:
+            self._metric.check_form(part)
+        self._hold(rows, folder.opened("ids"))
+        self._folder = folder
 
     def add(self, X, *, ids=None):
         """Add rows to the gallery; the result is that of `fit` on all rows.
 
-        Each call copies the gallery, so add many rows at once. The last digit of an embedding may
-        depend on the rows embedded with it.
+        Each call copies the gallery, so add many rows at once; to one on disk it adds shards, and
+        copies nothing. The last digit of an embedding may depend on the rows embedded with it.
 
         Parameters
         ----------
-        X : mapping of arrays by view name
+        X : mapping of arrays by view name, or iterable of such
             Rows to add; views other than that of the gallery are ignored.
         ids : array-like of shape (n_samples,), default=None
             As in `fit`, and given if they were given there.
@@ -173,15 +249,21 @@ class CrossModalIndex(BaseEstimator):
             If X or ids are not as described. The index then stays as it was.
         """
         check_is_fitted(self)
-        added = self._stored(self._gallery_view(_named_views(X)))
         if ids is not None and self.ids_ is None:
             raise ValueError("ids are given, but fit was given none: the rows there have numbers.")
         if ids is None and self.ids_ is not None:
             raise ValueError("The rows in the gallery have ids; pass ids for those to add.")
-        joined = self.ids_
-        if ids is not None:
-            joined = _joined_ids(self.ids_, _checked_ids(ids, len(added)))
-        self._hold(np.concatenate([self._backend.gallery, added]), joined)
+        whole = _reading.is_mapping(X)
+        parts = self._parts(iter([X] if whole else X), _blocks_of_ids(ids, whole), self.folder_)
+        stored = ((self._metric.stored(self._checked(rows)), own) for rows, own in parts)
+        with _restored_on_error(self):
+            if self.folder_ is None:
+                added, ids = _joined(stored)
+                joined = None if ids is None else _ids.joined(self.ids_, ids)
+                self._hold(np.concatenate([self._backend.gallery, added]), joined)
+            else:
+                stored = ((rows, _ids.of_kind(ids, self.ids_)) for rows, ids in stored)
+                self._write(self._folder, stored, self._folder.shards)
         return self
 
     def kneighbors(self, queries, n_neighbors=None, return_distance=True):
@@ -220,7 +302,7 @@ class CrossModalIndex(BaseEstimator):
         return (distances, neighbors) if return_distance else neighbors
 
     def save(self, path):
-        """Write the index to one file, with its estimator.
+        """Write the index to one file with its estimator, or one on disk to another folder.
 
         Needs the package skops. Of a search, the best estimator is kept. Deep estimators keep what
         they need to embed, and the losses of their epochs; callbacks, optimisers and adversaries
@@ -246,17 +328,56 @@ class CrossModalIndex(BaseEstimator):
             If the estimator holds types that must be named to `load`.
         """
         check_is_fitted(self)
-        header = {
-            "format": _FORMAT,
+        if self.folder_ is not None:
+            folder, shards = _shards.Folder(path), self._folder.shards
+            if folder.path.resolve() == self.folder_.resolve():
+                folder = self._folder
+            else:
+                shards = folder.written(_stream.blocks_of(self._backend.gallery, self.ids_))
+            folder.name(self._header(), shards, self._best_estimator())
+            return
+        header = {"format": _FORMAT} | self._header()
+        arrays = {"rows": self._backend.gallery} | ({} if self.ids_ is None else {"ids": self.ids_})
+        _storage.save(path, header, arrays, self._best_estimator())
+
+    def _header(self):
+        return {
             "n_neighbors": self.n_neighbors,
             "gallery": self.gallery_,
             "backend": self.backend,
+            "factory": self.factory,
+            "backend_options": self.backend_options,
             "n_components": self.n_components_,
         }
-        arrays = {"rows": self._backend.gallery} | ({} if self.ids_ is None else {"ids": self.ids_})
-        _storage.save(
-            path, header, arrays, getattr(self.estimator_, "best_estimator_", self.estimator_)
-        )
+
+    def _best_estimator(self):
+        return getattr(self.estimator_, "best_estimator_", self.estimator_)
+
+    def export(self, path):
+        """Write the stored rows and their ids for other programs, such as vector databases.
+
+        The rows are of norm 1, or packed bits.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of a Parquet file if it ends in .parquet, with the columns "id" and "vector", which
+            needs the package pyarrow; of rows in NumPy's format if it ends in .npy, with the ids,
+            if there are any, in a file beside it that ends in .ids.npy.
+
+        Raises
+        ------
+        ValueError
+            If the path ends otherwise.
+        ImportError
+            If pyarrow is not installed.
+        """
+        check_is_fitted(self)
+        writers = {".npy": _stream.export_npy, ".parquet": _stream.export_parquet}
+        suffix = Path(path).suffix
+        if suffix not in writers:
+            raise ValueError(f"{path} ends in {suffix!r}; known are {list(writers)}.")
+        writers[suffix](path, self._backend.gallery, self.ids_)
 
     @classmethod
     def load(cls, path, *, trusted=()):
@@ -265,7 +386,7 @@ class CrossModalIndex(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
-            A file that `save` has written.
+            A file that `save` has written, or the folder of a gallery on disk.
         trusted : collection of str, default=()
             Further types that may be in it, such as ``["package.module.Class"]``. Whoever wrote
             the file decides how such a type is used: look at its code before.
@@ -282,28 +403,42 @@ class CrossModalIndex(BaseEstimator):
         ImportError
             If skops, or the backend, is not installed.
         """
-        header, arrays, estimator = _storage.load(path, trusted)
         try:
-            return cls._of_parts(header, arrays, estimator)
-        except (KeyError, TypeError, ValueError) as error:
+            if _shards.is_folder(path):
+                folder = _shards.Folder(path)
+                index = cls._of_header(*folder.read(trusted), _shards.FORMAT)
+                index._open(folder)
+                return index
+            header, arrays, estimator = _storage.load(path, trusted)
+            return cls._of_header(header, estimator, _FORMAT)._with_arrays(arrays)
+        except (KeyError, TypeError, OSError, RuntimeError) as error:
+            if isinstance(error, (FileNotFoundError, PermissionError)):
+                raise
+            raise ValueError(f"{path} holds no index: {error}") from error
+        except ValueError as error:
             raise ValueError(f"{path} holds no index: {error}") from error
 
     @classmethod
-    def _of_parts(cls, header, arrays, estimator):
-        """Return an index of what `_storage.load` returned, which may be wrong in any way."""
-        _check_header(header)
+    def _of_header(cls, header, estimator, known_format):
+        """Return an index without a gallery of what was read, which may be wrong in any way."""
+        _check_header(header, known_format)
         options = {name: header[name] for name in ("n_neighbors", "gallery", "backend")}
+        options |= {name: header.get(name) for name in ("factory", "backend_options")}
         index = cls(estimator, **options)
         index._validate_params()
         check_is_fitted(estimator)
         _check_gallery(header["gallery"], estimator)
         index.estimator_, index.gallery_ = estimator, options["gallery"]
         index.metric_, index.n_components_ = _known_metric(estimator), header["n_components"]
-        rows = np.ascontiguousarray(arrays["rows"])
-        index._metric.check_stored(rows)
-        ids = _checked_ids(arrays["ids"], len(rows)) if "ids" in arrays else None
-        index._hold(rows, ids)
         return index
+
+    def _with_arrays(self, arrays):
+        rows = np.ascontiguousarray(arrays["rows"])
+        self._metric.check_stored(rows)
+        ids = _ids.checked(arrays["ids"], len(rows)) if "ids" in arrays else None
+        self.folder_ = None
+        self._hold(rows, ids)
+        return self
 
     @property
     def _metric(self):
@@ -345,17 +480,27 @@ class CrossModalIndex(BaseEstimator):
 
     def _stored(self, views):
         """Return the embedding of one view, which must fit the gallery, as the metric stores it."""
-        embedding = self._embedded(views)
+        return self._metric.stored(self._checked(self._embedded(views), next(iter(views))))
+
+    def _checked(self, embedding, view=None):
         if embedding.shape[1] != self.n_components_:
             raise ValueError(
-                f"The embedding of view {next(iter(views))!r} has {embedding.shape[1]} columns, "
-                f"that of the gallery {self.n_components_}: they must be in the same space."
+                f"The embedding of view {view or self.gallery_!r} has {embedding.shape[1]} "
+                f"columns, that of the gallery {self.n_components_}: they must be in the same "
+                "space."
             )
-        return self._metric.stored(embedding)
+        return embedding
 
     def _hold(self, rows, ids):
         """Keep the rows of the gallery, as the metric stores them, and their ids."""
-        self._backend = _search.BACKENDS[self.backend](self._metric, rows)
+        if self.factory is not None and self.backend != "faiss":
+            raise ValueError(
+                f"factory={self.factory!r} is for backend='faiss', not {self.backend!r}."
+            )
+        if self.backend_options and self.backend == "exact":
+            raise ValueError("backend_options are for approximate search, not backend='exact'.")
+        options = [] if self.backend == "exact" else [self.factory, self.backend_options]
+        self._backend = _backends.BACKENDS[self.backend](self._metric, rows, *options)
         self.ids_, self.n_samples_fit_ = ids, len(rows)
 
     def _checked_n_neighbors(self, n_neighbors):
@@ -380,12 +525,30 @@ def _named_views(X):
     return Views(X)
 
 
-def _check_header(header):
+def _first_block(blocks):
+    for block in blocks:
+        return _named_views(block)
+    raise ValueError("X holds no rows: an index needs one at least.")
+
+
+def _blocks_of_ids(ids, whole):
+    return [ids] if whole and ids is not None else ids
+
+
+def _joined(stored):
+    """Return stored parts and their ids as one."""
+    rows, ids = zip(*stored, strict=True)
+    if ids[0] is None:
+        return np.concatenate(rows), None
+    return np.concatenate(rows), _ids.distinct(np.concatenate(ids))
+
+
+def _check_header(header, known_format):
     """Raise ValueError unless the values of a header are of the types and in the ranges of `save`.
 
     JSON knows integers of any size, and 2.0 and true are equal to some.
     """
-    if header["format"] != _FORMAT:
+    if header["format"] != known_format:
         raise ValueError(f"its format is {header['format']!r}.")
     for name in ("n_neighbors", "n_components"):
         if not _storage.is_int(header[name], 1, _MOST):
@@ -408,41 +571,6 @@ def _known_metric(estimator):
             f"The estimator has metric={metric!r}; an index knows {list(_search.METRICS)}."
         )
     return metric
-
-
-def _checked_ids(ids, n_rows):
-    """Return ids as an array of distinct values, or None."""
-    if ids is None:
-        return None
-    array = np.asarray(ids)
-    if isinstance(ids, (list, tuple)) or array.dtype == object:
-        values = list(ids)
-        array = np.asarray(values)
-        same = array.tolist() == values  # NumPy makes strings of numbers among strings
-    else:
-        same = True
-    if array.ndim != 1 or array.dtype.kind not in _ID_KINDS or not same:
-        raise ValueError("ids must be numbers, strings or dates, of one type, in one dimension.")
-    if len(array) != n_rows:
-        raise ValueError(f"There are {len(array)} ids for {n_rows} rows: each row needs one.")
-    return _distinct(array)
-
-
-def _joined_ids(older, newer):
-    if older.dtype.kind != newer.dtype.kind:
-        raise ValueError(
-            f"The ids in the gallery have dtype {older.dtype}, those to add {newer.dtype}: use one "
-            "type."
-        )
-    return _distinct(np.concatenate([older, newer]))
-
-
-def _distinct(ids):
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) < len(ids):
-        repeated = values[counts > 1].tolist()[0]
-        raise ValueError(f"ids must be distinct, but {repeated!r} occurs repeatedly.")
-    return ids
 
 
 CrossModalIndex.__doc__ = CrossModalIndex.__doc__.format(

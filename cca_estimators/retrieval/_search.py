@@ -1,4 +1,4 @@
-"""Nearest neighbours of embeddings: an exact search in blocks, and FAISS behind the same call.
+"""Nearest neighbours of embeddings: an exact search in blocks.
 
 A cheap pass over each block of the gallery screens out what cannot be among the nearest. The
 distances of the few pairs that pass are computed pair by pair in float64, so they depend neither on
@@ -42,11 +42,15 @@ class Cosine:
         """Return rows of norm 1, shape (n, n_components)."""
         return _unit_rows(np.ascontiguousarray(embedding))
 
-    def check_stored(self, rows):
-        """Raise ValueError unless rows are as `stored` returns them."""
+    def check_form(self, rows):
+        """Raise ValueError unless rows have the type and shape that `stored` gives them."""
         if rows.dtype not in (np.float32, np.float64):
             raise ValueError(f"its rows have dtype {rows.dtype}, not float32 or float64.")
         _check_shape(rows, self.n_components)
+
+    def check_stored(self, rows):
+        """Raise ValueError unless rows are as `stored` returns them."""
+        self.check_form(rows)
         norms = np.linalg.norm(rows, axis=1)
         if not ((np.abs(norms - 1) < 1e-5) | (norms == 0)).all():
             raise ValueError("its rows are not of norm 1.")
@@ -74,13 +78,25 @@ class Cosine:
         cosines = np.multiply(rows, queries, dtype=np.float64).sum(axis=1)
         return np.clip(1 - cosines, 0, 2)
 
-    def faiss_index(self, faiss):
+    def faiss_search(self, faiss):
+        """Return a function that compares queries with all rows."""
+        return partial(faiss.knn, metric=faiss.METRIC_INNER_PRODUCT)
+
+    def faiss_index(self, faiss, factory):
         """Return an empty index of inner products."""
-        return faiss.IndexFlatIP(self.n_components)
+        return faiss.index_factory(self.n_components, factory, faiss.METRIC_INNER_PRODUCT)
+
+    def set_faiss_option(self, faiss, index, name, value):
+        """Set a parameter of the search."""
+        faiss.ParameterSpace().set_index_parameter(index, name, value)
+
+    def usearch_options(self):
+        """Return the options of an index of these rows."""
+        return {"ndim": self.n_components, "metric": "cos", "dtype": "f32"}
 
     def faiss_rows(self, stored):
         """Return stored rows as FAISS takes them."""
-        return np.asarray(stored, dtype=np.float32)
+        return np.ascontiguousarray(stored, dtype=np.float32)
 
 
 class Hamming:
@@ -102,11 +118,15 @@ class Hamming:
         missing = -packed.shape[1] % 8
         return np.pad(packed, ((0, 0), (0, missing))).view(np.uint64)
 
-    def check_stored(self, rows):
-        """Raise ValueError unless rows are as `stored` returns them."""
+    def check_form(self, rows):
+        """Raise ValueError unless rows have the type and shape that `stored` gives them."""
         if rows.dtype != np.uint64:
             raise ValueError(f"its rows have dtype {rows.dtype}, not uint64.")
         _check_shape(rows, -(-self.n_components // 64))
+
+    def check_stored(self, rows):
+        """Raise ValueError unless rows are as `stored` returns them."""
+        self.check_form(rows)
         if np.unpackbits(rows.view(np.uint8), axis=1)[:, self.n_components :].any():
             raise ValueError(f"its rows have bits beyond the {self.n_components} of a code.")
 
@@ -135,13 +155,31 @@ class Hamming:
         """Return the distance of each pair, shape (n,)."""
         return np.bitwise_count(rows ^ queries).sum(axis=1) / self.n_components
 
-    def faiss_index(self, faiss):
+    def faiss_search(self, faiss):
+        """Return a function that compares queries with all rows."""
+        return faiss.knn_hamming
+
+    def faiss_index(self, faiss, factory):
         """Return an empty index of bits."""
-        return faiss.IndexBinaryFlat(64 * -(-self.n_components // 64))
+        return faiss.index_binary_factory(self._n_bits, factory)
+
+    def set_faiss_option(self, faiss, index, name, value):
+        """Set a parameter of the search, which is an attribute of indexes of bits."""
+        if not hasattr(index, name):
+            raise ValueError(f"FAISS's {type(index).__name__} has no parameter {name!r}.")
+        setattr(index, name, value)
+
+    def usearch_options(self):
+        """Return the options of an index of these rows."""
+        return {"ndim": self._n_bits, "metric": "hamming", "dtype": "b1"}
+
+    @property
+    def _n_bits(self):
+        return 64 * -(-self.n_components // 64)
 
     def faiss_rows(self, stored):
         """Return stored rows as FAISS takes them."""
-        return stored.view(np.uint8)
+        return np.ascontiguousarray(stored).view(np.uint8)
 
 
 METRICS = {"cosine": Cosine, "hamming": Hamming}
@@ -184,45 +222,6 @@ class Exact:
                 for block in blocks
             ]
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
-
-
-class Faiss:
-    """Exhaustive index of the package faiss-cpu.
-
-    Parameters
-    ----------
-    metric : Cosine or Hamming
-    gallery : ndarray
-        Rows as `metric.stored` returns them.
-    """
-
-    def __init__(self, metric, gallery):
-        try:
-            import faiss
-        except ImportError as error:
-            raise ImportError(
-                "backend='faiss' needs the package faiss-cpu: pip install 'cca_estimators[faiss]'. "
-                "backend='exact' finds the same neighbours without it."
-            ) from error
-        self.metric = metric
-        self.gallery = gallery
-        self.index = metric.faiss_index(faiss)
-        self.index.add(metric.faiss_rows(gallery))
-
-    def __reduce__(self):
-        return Faiss, (self.metric, self.gallery)
-
-    def nearest(self, queries, n_neighbors):
-        """Find the nearest rows, and compute and order their distances as `Exact` does."""
-        rows = self.index.search(self.metric.faiss_rows(queries), n_neighbors)[1]
-        owners = np.repeat(np.arange(len(queries)), n_neighbors)
-        distances = self.metric.distances(self.gallery[rows.ravel()], queries[owners])
-        distances = distances.reshape(rows.shape)
-        order = np.lexsort((rows, distances))
-        return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
-
-
-BACKENDS = {"exact": Exact, "faiss": Faiss}
 
 
 def _product(rows, columns):

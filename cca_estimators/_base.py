@@ -9,7 +9,6 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -412,7 +411,7 @@ class CrossModalEstimator(ViewsTransformer):
         if not self._several_labels or y is None or not is_indicator(y):
             return self._class_codes(y, n_samples)
         members = read_labels(y)
-        check_consistent_length(np.empty(n_samples), members)
+        _check_n_labels(members, n_samples)
         n_labels = members.sum(axis=1)
         if not n_labels.all():
             raise ValueError(
@@ -428,7 +427,7 @@ class CrossModalEstimator(ViewsTransformer):
         """Read labels into `classes_` and return them as integers from 0."""
         self._check_there(y)
         y = label_array(y)
-        check_consistent_length(np.empty(n_samples), y)
+        _check_n_labels(y, n_samples)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         return codes
@@ -464,3 +463,11 @@ def _check_n_rows(views, minimum):
             raise ValueError(
                 f"View {name!r} has {n_rows(rows)} row(s); a minimum of {minimum} is required."
             )
+
+
+def _check_n_labels(labels, n_samples):
+    if labels.shape[0] != n_samples:
+        raise ValueError(
+            f"y has labels for {labels.shape[0]} rows and X has {n_samples} rows: inconsistent "
+            "numbers of samples. Each row needs one label."
+        )

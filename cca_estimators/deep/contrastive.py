@@ -22,6 +22,7 @@ from cca_estimators.deep.losses.contrastive import (
 from cca_estimators.deep.training.docs import documented
 from cca_estimators.deep.training.estimator import DeepEmbedding
 from cca_estimators.deep.training.net import Net
+from cca_estimators.deep.training.votes import voted_labels
 
 __all__ = ["Contrastive"]
 
@@ -113,7 +114,8 @@ class Contrastive(DeepEmbedding):
 
     With labels, the rows of a class belong together. ``loss="supervised"``: in all four
     combinations of the views [4]_, and with one prototype per class, by the cross entropy of the
-    cosines to the prototypes. ``loss="robust"`` bears wrong labels: the prototypes learn by
+    cosines to the prototypes. ``loss="robust"`` bears wrong labels: each row takes the label that
+    its 30 nearest rows in either view vote for, in two rounds; the prototypes learn by
     ``log(1 - p)``, whose gradient is the larger the more a row agrees with its label already, and
     the rows by InfoNCE, which needs no labels [5]_. Rows without a label, marked by `unlabelled` in
     y, take part as pairs.
@@ -201,6 +203,10 @@ class Contrastive(DeepEmbedding):
             raise ValueError(f"Training began {began}: go on {began}, or fit anew.")
         self._by_labels_ = by_labels
         return super()._read_labels(y, views)
+
+    def _train(self, views, y, n_epochs):
+        y = voted_labels(views, y) if self.loss == "robust" else y
+        super()._train(views, y, n_epochs)
 
     def _class_codes(self, y, n_samples):
         if y is None or self.unlabelled is None:

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from numbers import Integral
 
-from cca_estimators._compat import Interval
+from cca_estimators._compat import Interval, RealNotInt
 from cca_estimators.deep.correlation import CDCCA
-from cca_estimators.deep.towers import AttentionOverSteps, DenseSteps, SequenceTower
+from cca_estimators.deep.towers import (
+    AttentionOverSteps,
+    DenseSteps,
+    SequenceTower,
+    n_of_share,
+)
 from cca_estimators.deep.training.docs import documented
 
 __all__ = ["LSTMCCCA", "SDCCA"]
@@ -132,8 +137,9 @@ class SDCCA(SequenceCorrelation):
     ----------
     n_components : int, default=10
         Number of outputs of a tower.
-    n_selected : int, default=8
-        Number of steps to select; all of a sequence that has fewer.
+    n_selected : int or float, default=1.0
+        Number of steps to select, all of a sequence that has fewer; or a share in (0, 1] of the
+        true length of each, rounded up, and of the longest in `fit` at most.
     lstm_size : int, default=128
         Number of hidden units of an LSTM.
     n_layers : int, default=1
@@ -172,16 +178,22 @@ class SDCCA(SequenceCorrelation):
     Views(audio=(200, 3), visual=(200, 3))
     """
 
-    n_selected: int = 8
+    n_selected: int | float = 1.0
     dropout: float = 0.3
 
     _parameter_constraints = {
         **SequenceCorrelation._parameter_constraints,
-        "n_selected": [Interval(Integral, 1, None, closed="left")],
+        "n_selected": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="right"),
+        ],
     }
 
     def _tower(self, shape):
         if self._tower_kind != "own" or len(shape) == 1:
             return super()._tower(shape)
-        summary = AttentionOverSteps(self.lstm_size, self.n_selected)
-        return self._sequence_tower(shape[-1], summary, self.n_selected * self.lstm_size)
+        n_selected, share = self.n_selected, 1.0
+        if not isinstance(n_selected, Integral):
+            n_selected, share = int(n_of_share(n_selected, shape[0])), n_selected
+        summary = AttentionOverSteps(self.lstm_size, n_selected, share)
+        return self._sequence_tower(shape[-1], summary, n_selected * self.lstm_size)

@@ -243,6 +243,11 @@ def step_tower(kind, n_features, perceptron, *, activation="relu", dropout=0.0):
     return RecurrentTower(n_features, _RECURRENT_SIZE, top, cell=kind, dropout=dropout)
 
 
+def n_of_share(share, n_steps):
+    """Return the number of steps that a share of them is, rounded up, of a number or a tensor."""
+    return -((1e-4 - share * n_steps) // 1)  # of 10 steps 0.7 are 7, not 8 by rounding
+
+
 def filled(steps):
     """Return steps with zeros in place of padding, and a mask (n, n_steps) of those that are real.
 
@@ -371,20 +376,23 @@ class DenseSteps(nn.Module):
 class AttentionOverSteps(nn.Module):
     """Attention that selects the steps which matter most: they are put side by side, in order.
 
-    The score of a step is ``v' tanh(W h)``. The softmax weights of all but the `n_selected`
-    highest scores are set to zero and the rest divided by their mean. In training the gradient is
-    that of the full softmax (straight-through), so that steps left out can still come in.
+    The score of a step is ``v' tanh(W h)``. The softmax weights of all but the steps of the highest
+    scores are set to zero and the rest divided by their mean. In training the gradient is that of
+    the full softmax (straight-through), so that steps left out can still come in.
 
     Parameters
     ----------
     size : int
         Number of units of a state.
     n_selected : int
-        Number of steps to select; zeros take the places of those that a sequence lacks.
+        Number of steps to select at most; zeros take the places of those that a sequence lacks.
+    share : float in (0, 1], default=1.0
+        Share of a sequence's true length to select, rounded up.
     """
 
-    def __init__(self, size, n_selected):
+    def __init__(self, size, n_selected, share=1.0):
         super().__init__()
+        self.share = share
         self.score = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False))
         self.n_selected = n_selected
 
@@ -394,18 +402,22 @@ class AttentionOverSteps(nn.Module):
         lowest = torch.finfo(scores.dtype).min
         return scores.masked_fill(~real, lowest).softmax(dim=1) * real
 
-    def select(self, weights):
+    def select(self, weights, real):
         """Return the numbers of the selected steps, in order, and their weights."""
         n_selected = min(self.n_selected, weights.shape[1])
-        steps = weights.topk(n_selected, dim=1).indices.sort(dim=1).values
-        kept = weights.gather(1, steps)
+        highest = weights.topk(n_selected, dim=1).indices
+        wanted = n_of_share(self.share, real.sum(dim=1, keepdim=True))
+        chosen = torch.arange(n_selected, device=weights.device) < wanted
+        order = torch.where(chosen, highest, weights.shape[1]).argsort(dim=1)
+        steps = highest.gather(1, order)
+        kept = weights.gather(1, steps) * chosen.gather(1, order)
         soft = kept * self.n_selected
         hard = soft / kept.sum(dim=1, keepdim=True).clamp_min(1e-12)
         return steps, hard.detach() + soft - soft.detach() if self.training else hard
 
     def forward(self, states, real):
         """Return the summary of states (n, n_steps, size)."""
-        steps, weights = self.select(self.weights(states, real))
+        steps, weights = self.select(self.weights(states, real), real)
         chosen = states.gather(1, steps[:, :, None].expand(-1, -1, states.shape[2]))
         missing = self.n_selected - steps.shape[1]
         return nn.functional.pad(chosen * weights[:, :, None], (0, 0, 0, missing)).flatten(1)

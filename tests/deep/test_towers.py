@@ -11,6 +11,7 @@ from cca_estimators.deep.towers import (
     RecurrentTower,
     SequenceTower,
     StepNorm,
+    n_of_share,
     quarters,
     reversed_steps,
 )
@@ -104,7 +105,7 @@ def test_attention_selects_the_highest_scores_in_their_order(rows):
     attention = AttentionOverSteps(4, 2).eval()
     real = torch.ones(11, 6, dtype=bool)
     real[0, 1:] = False
-    steps, weights = attention.select(attention.weights(rows, real))
+    steps, weights = attention.select(attention.weights(rows, real), real)
     highest = attention.score(rows).squeeze(2)[1:].topk(2, dim=1).indices.sort(dim=1).values
     assert torch.equal(steps[1:], highest)
     torch.testing.assert_close(weights.sum(dim=1), torch.full((11,), 2.0))
@@ -116,11 +117,33 @@ def test_attention_selects_the_highest_scores_in_their_order(rows):
     assert not summary[0, 1].any()
 
 
+@pytest.mark.parametrize(
+    ("share", "length", "n"), [(0.5, 6, 3), (0.5, 5, 3), (0.7, 6, 5), (1, 4, 4)]
+)
+def test_attention_selects_a_share_of_the_true_length(rows, share, length, n):
+    attention = AttentionOverSteps(4, int(n_of_share(share, 6)), share).eval()
+    real = (torch.arange(6) < length).expand(11, 6)
+    weights = attention.weights(rows, real)
+    steps, selected = attention.select(weights, real)
+    assert ((selected > 0).sum(dim=1) == n).all()
+    assert (selected[:, :n] > 0).all()
+    highest = weights.topk(n, dim=1).indices.sort(dim=1).values
+    assert torch.equal(steps[:, :n], highest)
+
+
+def test_a_share_is_rounded_up_but_not_by_rounding_errors():
+    shares = [(0.7, 10, 7), (0.1, 30, 3), (0.5, 7, 4), (1.0, 9, 9), (0.01, 5, 1)]
+    for share, n_steps, expected in shares:
+        assert n_of_share(share, n_steps) == expected
+        assert n_of_share(share, torch.tensor(n_steps)).item() == expected
+
+
 def test_attention_learns_through_steps_left_out(rows):
     attention = AttentionOverSteps(4, 1).train()
-    weights = attention.weights(rows, torch.ones(11, 6, dtype=bool))
+    real = torch.ones(11, 6, dtype=bool)
+    weights = attention.weights(rows, real)
     weights.retain_grad()
-    _, selected = attention.select(weights)
+    _, selected = attention.select(weights, real)
     torch.testing.assert_close(selected.detach(), torch.ones(11, 1))
     selected.sum().backward()
     assert attention.score[0].weight.grad.abs().max() > 0

@@ -204,9 +204,9 @@ class Contrastive(DeepEmbedding):
         self._by_labels_ = by_labels
         return super()._read_labels(y, views)
 
-    def _train(self, views, y, n_epochs):
+    def _train(self, views, y, *options):
         y = voted_labels(views, y) if self.loss == "robust" else y
-        super()._train(views, y, n_epochs)
+        super()._train(views, y, *options)
 
     def _class_codes(self, y, n_samples):
         if y is None or self.unlabelled is None:

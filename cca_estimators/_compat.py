@@ -3,9 +3,10 @@
 Each line says why the name is needed, and what would let it go. Nothing heavy is imported here.
 """
 
-# _fit_context: validates parameters and skips the validation of nested estimators, as
-# scikit-learn's own fit methods do; goes when scikit-learn offers it to third parties.
-from sklearn.base import _fit_context as fit_context
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 # _openmp_effective_n_threads: as many threads as OpenMP is set to use; goes when scikit-learn
 # exports it.
@@ -23,7 +24,6 @@ from sklearn.utils._param_validation import (
     RealNotInt,
     StrOptions,
     validate_parameter_constraints,
-    validate_params,
 )
 
 # The containers of `set_output`, for views inside a mapping, which scikit-learn's own wrapper does
@@ -35,12 +35,28 @@ from sklearn.utils._set_output import _get_output_config as get_output_config
 # strings; goes when it is public.
 from sklearn.utils.validation import _get_feature_names as column_names
 
+# _fit_context: validates parameters and skips the validation of nested estimators, as
+# scikit-learn's own fit methods do; goes when scikit-learn offers it to third parties.
+# validate_params: the same for functions. Their types, without which all that they decorate is Any
+# to a type checker, go when scikit-learn has types.
+if TYPE_CHECKING:
+    _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+    def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_Function], _Function]: ...
+    def validate_params(
+        constraints: dict[str, Any], *, prefer_skip_nested_validation: bool
+    ) -> Callable[[_Function], _Function]: ...
+else:
+    from sklearn.base import _fit_context as fit_context
+    from sklearn.utils._param_validation import validate_params
+
 __all__ = [
     "ADAPTERS_MANAGER",
     "HasMethods",
     "Interval",
     "RealNotInt",
     "StrOptions",
+    "bitwise_count",
     "check_matplotlib_support",
     "column_names",
     "effective_n_threads",
@@ -49,3 +65,14 @@ __all__ = [
     "validate_parameter_constraints",
     "validate_params",
 ]
+
+# bitwise_count: new in NumPy 2.0; the table goes when NumPy 1.26 does.
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+
+
+def _bitwise_count_of_table(words):
+    """Return the number of set bits of each 64-bit word, as NumPy 2 counts them."""
+    return _BITS[words[..., None].view(np.uint8)].sum(axis=-1, dtype=np.uint8)
+
+
+bitwise_count = getattr(np, "bitwise_count", _bitwise_count_of_table)

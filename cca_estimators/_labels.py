@@ -82,7 +82,7 @@ def shape_of(y):
     if shape is not None:
         return tuple(shape)
     try:
-        return np.shape(y)
+        return np.asarray(y).shape
     except ValueError:  # rows of several lengths
         return (len(y), None)
 

@@ -31,7 +31,7 @@ def is_mapping(X):
             f"X is a {type(X).__name__} of two arrays, and scikit-learn would split it over the "
             "views instead of the rows. Name the views: X = Views(audio=X[0], visual=X[1])."
         )
-    return isinstance(X, Mapping)
+    return isinstance(X, Mapping) and not issparse(X)  # SciPy has a sparse array that is a dict
 
 
 def is_dask(rows):

@@ -59,6 +59,8 @@ TRUSTED = (
     "numpy.dtype",
     "sklearn.metrics._scorer._PassthroughScorer",
     *(f"sklearn.model_selection._split.{name}" for name in _SPLITTERS),
+    "sklearn.utils._metadata_requests.MetadataRequest",  # of which newer versions store nothing
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
 )
 _HEADER, _ESTIMATOR = "header.json", "estimator.skops"
 _SCHEMA = "schema.json"  # what skops calls its list of types

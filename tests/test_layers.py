@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "cca_estimators"
+import cca_estimators
+
+PACKAGE = Path(cca_estimators.__file__).parent
 ROOMS = [
     ["views", "_compat", "_devices", "_storage", "_ranks", "_labels"],
     ["_reading", "datasets"],
@@ -167,8 +169,6 @@ def test_cca_imports_neither_torch_nor_matplotlib():
 
 
 def test_every_public_name_is_there():
-    import cca_estimators
-
     for name in cca_estimators.__all__:
         assert getattr(cca_estimators, name) is not None
 

@@ -53,7 +53,7 @@ def panels(ax, n_rows, n_columns, size):
 def add_legend(axes, handles):
     """Draw a legend: beside the axes if their figure makes room for it, else where least is hid."""
     place = {"loc": "best"}
-    if axes.get_figure(root=True).get_layout_engine() is not None:
+    if axes.figure.figure.get_layout_engine() is not None:  # the engine is that of the whole figure
         place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
     axes.legend(handles=handles, **place)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -19,6 +20,11 @@ from cca_estimators.metrics._scorers import _embeddings
 
 _LEGEND_ROWS = 11  # that the height of a row of panels holds
 _MARKERS = ("o", "^")  # of the first and the second view
+# Petroff, arXiv:2107.02270: the "petroff10" of Matplotlib 3.10; goes with Matplotlib 3.9
+_CLASS_COLORS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
 
 
 class EmbeddingDisplay:
@@ -77,13 +83,13 @@ class EmbeddingDisplay:
         X,
         y=None,
         *,
-        projection="tsne",
+        projection: Any = "tsne",
         random_state=None,
         name=None,
         n_links=0,
         ax=None,
         **kwargs,
-    ):
+    ) -> Self:
         """Embed both views by fitted estimators, and draw the embeddings.
 
         Parameters
@@ -133,13 +139,13 @@ class EmbeddingDisplay:
         y=None,
         *,
         metric="cosine",
-        projection="tsne",
+        projection: Any = "tsne",
         random_state=None,
         name="embedding",
         n_links=0,
         ax=None,
         **kwargs,
-    ):
+    ) -> Self:
         """Draw embeddings.
 
         Parameters
@@ -184,7 +190,7 @@ class EmbeddingDisplay:
             raise ValueError(f"The methods must have the same views; they have {sorted(titles)}.")
         return cls(points, None if y is None else column_or_1d(y))
 
-    def plot(self, ax=None, *, n_links=0, **kwargs):
+    def plot(self, ax=None, *, n_links=0, **kwargs) -> Self:
         """Draw the panels.
 
         Parameters
@@ -324,7 +330,7 @@ def _class_colors(n_classes):
     import matplotlib as mpl
 
     if n_classes <= 10:
-        return mpl.colors.to_rgba_array(mpl.color_sequences["petroff10"][:n_classes])
+        return mpl.colors.to_rgba_array(_CLASS_COLORS[:n_classes])
     return mpl.colormaps["turbo"](np.linspace(0, 1, n_classes))
 
 

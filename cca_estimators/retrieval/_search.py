@@ -13,7 +13,7 @@ import numpy as np
 from sklearn import get_config
 from sklearn.utils import gen_batches
 
-from cca_estimators._compat import effective_n_threads
+from cca_estimators._compat import bitwise_count, effective_n_threads
 from cca_estimators.metrics._ranking import _unit_rows
 
 _TILE_PAIRS = 2**18  # screened at once, few enough for the cache
@@ -137,7 +137,7 @@ class Hamming:
     def screen(self, gallery, prepared):
         """Return the numbers of bits that differ, shape (n_gallery, n_queries)."""
         words = zip(gallery.T, prepared, strict=True)
-        counts = (np.bitwise_count(row[:, None] ^ query) for row, query in words)
+        counts = (bitwise_count(row[:, None] ^ query) for row, query in words)
         total = next(counts).astype(self.dtype, copy=False)
         for count in counts:
             total += count
@@ -153,7 +153,7 @@ class Hamming:
 
     def distances(self, rows, queries):
         """Return the distance of each pair, shape (n,)."""
-        return np.bitwise_count(rows ^ queries).sum(axis=1) / self.n_components
+        return bitwise_count(rows ^ queries).sum(axis=1) / self.n_components
 
     def faiss_search(self, faiss):
         """Return a function that compares queries with all rows."""

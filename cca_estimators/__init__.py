@@ -1,6 +1,8 @@
 """Joint embeddings for cross-modal retrieval, as scikit-learn estimators."""
 
 from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from cca_estimators.display import (
     EmbeddingDisplay,
@@ -22,6 +24,26 @@ from cca_estimators.retrieval import CrossModalIndex
 from cca_estimators.semantic import SemanticMatching
 from cca_estimators.views import Views
 
+if TYPE_CHECKING:  # what editors and type checkers see of the names that are imported when used
+    from cca_estimators import base as base
+    from cca_estimators import datasets as datasets
+    from cca_estimators import deep as deep
+    from cca_estimators import display as display
+    from cca_estimators import metrics as metrics
+    from cca_estimators import retrieval as retrieval
+    from cca_estimators.deep import (
+        ACMR,
+        AGAH,
+        CDCCA,
+        DCCA,
+        LSTMCCCA,
+        SDCCA,
+        TNNCCCA,
+        UCAL,
+        UGACH,
+        Contrastive,
+    )
+
 __version__ = "0.2.0.dev0"
 
 _DEEP = (
@@ -37,6 +59,7 @@ _DEEP = (
     "UGACH",
 )
 # imported when first used: PyTorch takes seconds
+_MODULES = ("base", "datasets", "deep", "display", "metrics", "retrieval")
 
 __all__ = [
     "ACMR",
@@ -70,12 +93,17 @@ __all__ = [
     "save",
 ]
 
+_ABSENT = () if all(map(find_spec, ("torch", "skorch"))) else (*_DEEP, "deep")
+__all__ = [name for name in __all__ if name not in _ABSENT]
+
 
 def __getattr__(name):
     if name in _DEEP:
         return getattr(import_module("cca_estimators.deep"), name)
+    if name in _MODULES:
+        return import_module(f"cca_estimators.{name}")
     raise AttributeError(f"module 'cca_estimators' has no attribute {name!r}")
 
 
 def __dir__():
-    return __all__
+    return [name for name in (*__all__, *_MODULES) if name not in _ABSENT]

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from math import prod
 from numbers import Integral
+from typing import Any, Self, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -47,7 +49,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     _several_labels = True
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Fit the estimator.
 
         Parameters
@@ -92,6 +94,10 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def _n_outputs(self, name):
         """Return the number of columns of the transform of one view."""
 
+    @overload
+    def transform(self, X: Mapping[str, Any]) -> Views: ...
+    @overload
+    def transform(self, X: ArrayLike) -> np.ndarray: ...
     def transform(self, X):
         """Transform both views, or one alone.
 
@@ -122,6 +128,10 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         """Return the transform of one view, whose rows may be missing."""
         return self._transform_view(name, rows)
 
+    @overload
+    def fit_transform(self, X: Mapping[str, Any], y: Any = None) -> Views: ...
+    @overload
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> np.ndarray: ...
     def fit_transform(self, X, y=None):
         """Fit the estimator and return the transform of X.
 
@@ -139,7 +149,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         """
         return self.fit(X, y).transform(X)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Return the names of the output columns, view by view.
 
         Parameters
@@ -295,7 +305,7 @@ class CrossModalEstimator(ViewsTransformer):
     _missing_partners = True  # whether rows that are NaN throughout stand for missing ones
     _several_labels = False  # whether a row may have several
 
-    def score(self, X, y=None):
+    def score(self, X, y=None) -> float:
         """Return the mean average precision (MAP) of cross-modal retrieval.
 
         Each view queries the other, over the full ranked list; both directions are averaged.

@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from contextlib import suppress
+from typing import Self
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class IncrementalEstimator(CrossModalEstimator):
     """
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None) -> Self:
         """Add rows to those seen so far: the result is that of a single fit on all of them.
 
         The sizes and the order of the blocks do not matter, but for rounding: below 1e-8 in
@@ -75,7 +76,7 @@ class IncrementalEstimator(CrossModalEstimator):
             self._solve_scatter()
         return self
 
-    def merge(self, other):
+    def merge(self, other) -> Self:
         """Add the rows that another estimator has seen: the result is that of one fit on all.
 
         Fit parts of the rows by `partial_fit`, in any processes, on any machines, and merge them

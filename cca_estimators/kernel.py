@@ -1,7 +1,9 @@
 """Kernel joint embeddings: KCCA of pairs and CKCCA of classes, exact or by landmarks."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -122,19 +124,19 @@ class KernelEmbedding(CrossModalEstimator):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        kernel="rbf",
-        gamma="scale",
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        reg=1e-4,
-        weighted=True,
-        approx="auto",
-        n_landmarks=1000,
-        random_state=None,
-        view_split=None,
+        kernel: str | Callable | dict[str, Any] = "rbf",
+        gamma: float | str | dict[str, Any] | None = "scale",
+        degree: float | dict[str, Any] = 3,
+        coef0: float | dict[str, Any] = 1,
+        kernel_params: dict[str, Any] | None = None,
+        reg: float | dict[str, Any] = 1e-4,
+        weighted: bool = True,
+        approx: str = "auto",
+        n_landmarks: int = 1000,
+        random_state: Any = None,
+        view_split: int | None = None,
     ):
         self.n_components = n_components
         self.kernel = kernel

@@ -3,6 +3,7 @@
 import warnings
 from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -169,7 +170,14 @@ class CCA(LinearEmbedding):
     Views(audio=(5, 3))
     """
 
-    def __init__(self, n_components=None, *, reg="auto", weighted=True, view_split=None):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        reg: float | str | dict[str, Any] = "auto",
+        weighted: bool = True,
+        view_split: int | None = None,
+    ):
         self.n_components = n_components
         self.reg = reg
         self.weighted = weighted
@@ -316,13 +324,13 @@ class CCCA(LinearEmbedding):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        reg="auto",
-        weighted=True,
-        pair_weight=0.0,
-        class_weight=None,
-        view_split=None,
+        reg: float | str | dict[str, Any] = "auto",
+        weighted: bool = True,
+        pair_weight: float = 0.0,
+        class_weight: str | None = None,
+        view_split: int | None = None,
     ):
         self.n_components = n_components
         self.reg = reg

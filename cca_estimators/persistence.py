@@ -1,6 +1,8 @@
 """Fitted estimators in files that run no code when they are loaded."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -12,7 +14,7 @@ __all__ = ["load", "save"]
 _FORMAT = "cca_estimators.estimator"
 
 
-def save(estimator, path, *, card=False, figures=None):
+def save(estimator, path, *, card=False, figures=None) -> None:
     """Write a fitted estimator, pipeline or search to one file, all of it or nothing.
 
     Needs the package skops. The file holds arrays, numbers and names, and no code. Deep estimators
@@ -72,7 +74,7 @@ def save(estimator, path, *, card=False, figures=None):
             Path(unfinished).write_text(text, encoding="utf-8")
 
 
-def load(path, *, trusted=()):
+def load(path, *, trusted: Collection[str] = ()) -> Any:
     """Read an estimator from a file without running any code of it.
 
     Parameters

@@ -1,6 +1,7 @@
 """Preprocessing of each view by a transformer of scikit-learn."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -76,7 +77,7 @@ class PerView(ViewsTransformer):
 
     _min_samples = 1
 
-    def __init__(self, transformer=None, *, view_split=None, **by_view):
+    def __init__(self, transformer: Any = None, *, view_split: int | None = None, **by_view: Any):
         self.transformer = transformer
         self.view_split = view_split
         for name, own in by_view.items():

@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import MetaEstimatorMixin, clone
@@ -111,13 +112,13 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        classifier=None,
-        append_variates=False,
-        n_folds=5,
-        random_state=None,
-        view_split=None,
+        classifier: Any = None,
+        append_variates: bool = False,
+        n_folds: int = 5,
+        random_state: Any = None,
+        view_split: int | None = None,
     ):
         self.estimator = estimator
         self.classifier = classifier

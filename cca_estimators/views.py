@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any, overload
 
 import numpy as np
 from scipy.sparse import issparse
@@ -9,7 +10,7 @@ from scipy.sparse import issparse
 __all__ = ["Views"]
 
 
-class Views(dict):
+class Views(dict[str, np.ndarray]):
     """Dictionary of aligned views that also slices by rows.
 
     It is what scikit-learn's model selection needs to split two views at once: it has a
@@ -60,6 +61,10 @@ class Views(dict):
             )
         super().__setitem__(name, rows)
 
+    @overload
+    def __getitem__(self, key: str) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, key: Any) -> "Views": ...
     def __getitem__(self, key):
         if isinstance(key, str):
             return super().__getitem__(key)
@@ -76,7 +81,7 @@ class Views(dict):
         return f"Views({shapes})"
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int]:
         """Number of rows as a one-tuple, the shape scikit-learn splits along."""
         return (len(self),)
 
@@ -91,7 +96,7 @@ class Views(dict):
             self[name] = rows
         return self[name]
 
-    def copy(self):
+    def copy(self) -> "Views":
         """Return a shallow copy."""
         return Views(self)
 

@@ -1,6 +1,7 @@
 """The embedded set of spoken and handwritten digits."""
 
 from importlib import resources
+from typing import Literal, overload
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -35,6 +36,12 @@ A pair shares its class and nothing else: any voice may go with any image of the
 """
 
 
+@overload
+def load_spoken_digits(*, subset: str = "all", return_X_y: Literal[False] = False) -> Bunch: ...
+@overload
+def load_spoken_digits(
+    *, subset: str = "all", return_X_y: Literal[True]
+) -> tuple[Views, np.ndarray]: ...
 @validate_params(
     {"subset": [StrOptions({"all", "train", "test"})], "return_X_y": ["boolean"]},
     prefer_skip_nested_validation=True,

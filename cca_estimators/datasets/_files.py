@@ -1,6 +1,7 @@
 """Audio-visual features of videos, read from the files their authors publish."""
 
 import os
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 
@@ -122,7 +123,15 @@ def _loader(function):
 
 
 @_loader
-def load_vegas(path, *, n_steps=None, pad="zero", fold=0, memmap_dir=None, n_features=(128, 1024)):
+def load_vegas(
+    path,
+    *,
+    n_steps=None,
+    pad="zero",
+    fold=0,
+    memmap_dir=None,
+    n_features: Sequence[int] = (128, 1024),
+) -> Bunch:
     """Load the features of VEGAS, videos of natural sounds, from files you have downloaded.
 
     Read more in the :ref:`User Guide <datasets_files>`.
@@ -167,7 +176,15 @@ def load_vegas(path, *, n_steps=None, pad="zero", fold=0, memmap_dir=None, n_fea
 
 
 @_loader
-def load_mv10k(path, *, n_steps=None, pad="zero", fold=0, memmap_dir=None, n_features=(128, 1024)):
+def load_mv10k(
+    path,
+    *,
+    n_steps=None,
+    pad="zero",
+    fold=0,
+    memmap_dir=None,
+    n_features: Sequence[int] = (128, 1024),
+) -> Bunch:
     """Load the features of MV-10K, music videos in classes of emotion, from downloaded files.
 
     Read more in the :ref:`User Guide <datasets_files>`.
@@ -189,7 +206,15 @@ def load_mv10k(path, *, n_steps=None, pad="zero", fold=0, memmap_dir=None, n_fea
 
 
 @_loader
-def load_ave(path, *, n_steps=None, pad="zero", fold=0, memmap_dir=None, n_features=(128, 1024)):
+def load_ave(
+    path,
+    *,
+    n_steps=None,
+    pad="zero",
+    fold=0,
+    memmap_dir=None,
+    n_features: Sequence[int] = (128, 1024),
+) -> Bunch:
     """Load the features of AVE, videos of audio-visual events, from files you have downloaded.
 
     Read more in the :ref:`User Guide <datasets_files>`.

@@ -1,5 +1,6 @@
 """Generated views with known class structure and known canonical correlations."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
@@ -26,7 +27,7 @@ from cca_estimators.views import Views
 def make_views(
     n_samples=1000,
     n_classes=10,
-    n_features=(128, 1024),
+    n_features: Sequence[int] = (128, 1024),
     *,
     n_steps=None,
     class_sep=2.0,
@@ -34,7 +35,7 @@ def make_views(
     noise=1.0,
     imbalance=1.0,
     random_state=None,
-):
+) -> tuple[Views, np.ndarray]:
     """Generate two views that share a class and some variation beyond it.
 
     A sample of class `c` has the latent vector ``h = [class_sep * v_c, s]``: `v_c` is a corner of

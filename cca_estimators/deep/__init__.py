@@ -6,6 +6,15 @@ import os
 # LSTM on shared cores. A default only, and without effect once PyTorch has been imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+try:
+    import skorch  # noqa: F401
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"The deep methods need PyTorch and skorch ({error}): pip install torch skorch. The linear "
+        "and kernel methods, the metrics and the index need neither."
+    ) from error
+
 from cca_estimators.deep.adversarial import ACMR, UCAL
 from cca_estimators.deep.agah import AGAH
 from cca_estimators.deep.contrastive import Contrastive

@@ -1,5 +1,6 @@
 """Adversarial methods: networks whose outputs do not betray which view they stem from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
@@ -231,7 +232,7 @@ class ACMR(AdversarialEstimator):
     """
 
     n_components: int = field(default=40, kw_only=False)
-    hidden_layer_sizes: tuple = (512,)
+    hidden_layer_sizes: int | Sequence[int] = (512,)
     dropout: float = 0.5
     margin: float = 1.0
     adversary_weight: float = 5.0

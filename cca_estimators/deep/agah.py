@@ -1,6 +1,7 @@
 """AGAH: codes drawn towards those of their classes, and critics of the views."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -229,7 +230,7 @@ class AGAH(HashingEstimator):
     Views(audio=(200, 2), visual=(200, 2))
     """
 
-    hidden_layer_sizes: tuple = (512,)
+    hidden_layer_sizes: int | Sequence[int] = (512,)
     dropout: float = 0.5
     feature_size: int = 256
     margin: float = 0.3

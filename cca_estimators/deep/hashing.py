@@ -1,9 +1,12 @@
 """What hashing methods share: towers whose outputs are rounded to bits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import PassthroughScoring
 
@@ -43,6 +46,10 @@ class HashingEstimator(DeepEstimator):
         """
         return self._of_each_view(X, self._tower_outputs)
 
+    @overload
+    def pack(self, X: Mapping[str, Any]) -> Views: ...
+    @overload
+    def pack(self, X: ArrayLike) -> np.ndarray: ...
     def pack(self, X):
         """Return the bits packed into bytes, by :func:`numpy.packbits`.
 

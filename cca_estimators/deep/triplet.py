@@ -1,5 +1,6 @@
 """Triplet networks joined with cluster CCA."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from numbers import Integral, Real
@@ -128,7 +129,7 @@ class TNNCCCA(HeadedEmbedding):
     """
 
     n_components: int = field(default=64, kw_only=False)
-    hidden_layer_sizes: tuple = (256, 256)
+    hidden_layer_sizes: int | Sequence[int] = (256, 256)
     dropout: float = 0.5
     max_epochs: int = 30
     first: object = "ckcca"

@@ -1,6 +1,7 @@
 """The picture of the precision of retrieval."""
 
 from functools import partial
+from typing import Self
 
 import numpy as np
 
@@ -85,13 +86,13 @@ class RetrievalCurveDisplay:
         y=None,
         *,
         kind="precision_recall",
-        direction="mean",
+        direction: str | tuple[str, str] = "mean",
         name=None,
         ax=None,
         plot_chance_level=True,
         chance_level_kw=None,
         **kwargs,
-    ):
+    ) -> Self:
         """Let each view query the other by fitted estimators, and draw the precision.
 
         Parameters
@@ -157,7 +158,7 @@ class RetrievalCurveDisplay:
         plot_chance_level=True,
         chance_level_kw=None,
         **kwargs,
-    ):
+    ) -> Self:
         """Draw the precision of one direction, given embeddings.
 
         Parameters
@@ -208,7 +209,7 @@ class RetrievalCurveDisplay:
             chance_level=float(chance_level),
         )
 
-    def plot(self, ax=None, *, plot_chance_level=True, chance_level_kw=None, **kwargs):
+    def plot(self, ax=None, *, plot_chance_level=True, chance_level_kw=None, **kwargs) -> Self:
         """Draw the curves.
 
         Parameters

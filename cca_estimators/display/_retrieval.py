@@ -1,6 +1,7 @@
 """The picture of queries and what is retrieved for them."""
 
 import textwrap
+from typing import Self
 
 import numpy as np
 from sklearn.utils import column_or_1d
@@ -86,7 +87,7 @@ class RetrievalDisplay:
         ax=None,
         query_kw=None,
         gallery_kw=None,
-    ):
+    ) -> Self:
         """Rank a gallery for some queries of the other view, and draw the best.
 
         Parameters
@@ -147,7 +148,7 @@ class RetrievalDisplay:
         ax=None,
         query_kw=None,
         gallery_kw=None,
-    ):
+    ) -> Self:
         """Draw results that were retrieved before.
 
         Parameters
@@ -195,7 +196,7 @@ class RetrievalDisplay:
         results = [[gallery_items[i] for i in row] for row in neighbors]
         return cls(query_items, results, query_labels, gallery_labels[neighbors])
 
-    def plot(self, ax=None, *, query_kw=None, gallery_kw=None):
+    def plot(self, ax=None, *, query_kw=None, gallery_kw=None) -> Self:
         """Draw the queries and their results.
 
         Parameters

@@ -1,6 +1,7 @@
 """The picture of the training of a deep estimator."""
 
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -65,7 +66,7 @@ class LossCurveDisplay:
         self.name = name
 
     @classmethod
-    def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs):
+    def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs) -> Self:
         """Draw the training of a fitted deep estimator.
 
         Parameters
@@ -106,7 +107,7 @@ class LossCurveDisplay:
         return cls.from_history(last.history_, best_epoch=best_epoch, name=name, ax=ax, **kwargs)
 
     @classmethod
-    def from_history(cls, history, *, best_epoch=None, name=None, ax=None, **kwargs):
+    def from_history(cls, history, *, best_epoch=None, name=None, ax=None, **kwargs) -> Self:
         """Draw a history.
 
         Parameters
@@ -130,7 +131,7 @@ class LossCurveDisplay:
         }
         return cls(**figures, best_epoch=best_epoch, name=name).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax=None, **kwargs) -> Self:
         """Draw the curves.
 
         Parameters

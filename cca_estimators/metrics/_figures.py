@@ -26,7 +26,7 @@ __all__ = [
 _RECALLS = np.linspace(0, 1, 101)
 
 
-def average_precision(relevant, similarity):
+def average_precision(relevant, similarity) -> float | np.ndarray:
     """Compute the average precision (AP) of one ranked list, or of several.
 
     ``AP = 1/R sum_j P(j)`` over the `R` relevant items, with `P(j)` the precision at the rank of
@@ -80,7 +80,7 @@ def _average_precision(relevant, similarity):
 
 def mean_average_precision(
     query, gallery, query_labels, gallery_labels, *, metric="cosine", k=None, exclude_self=False
-):
+) -> float:
     """Compute the mean average precision (MAP) of the queries.
 
     Parameters
@@ -126,7 +126,7 @@ def mean_average_precision(
 
 def precision_at_k(
     query, gallery, query_labels, gallery_labels, *, k, metric="cosine", exclude_self=False
-):
+) -> float:
     """Compute the mean share of relevant items among the first k.
 
     Parameters
@@ -153,7 +153,7 @@ def precision_at_k(
 
 def recall_at_k(
     query, gallery, query_labels, gallery_labels, *, k, metric="cosine", exclude_self=False
-):
+) -> float:
     """Compute the mean share of the relevant items that are among the first k.
 
     Parameters
@@ -181,7 +181,7 @@ def recall_at_k(
 
 def mean_reciprocal_rank(
     query, gallery, query_labels, gallery_labels, *, metric="cosine", exclude_self=False
-):
+) -> float:
     """Compute the mean reciprocal rank of the first relevant item (MRR).
 
     Parameters
@@ -243,7 +243,7 @@ def ndcg(
 
 def precision_recall_curve(
     query, gallery, query_labels, gallery_labels, *, metric="cosine", exclude_self=False
-):
+) -> tuple[np.ndarray, np.ndarray]:
     """Compute the interpolated precision at 101 levels of recall, averaged over the queries.
 
     A query's precision at a level is the best of its precisions at that recall or beyond.

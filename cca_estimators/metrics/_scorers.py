@@ -1,7 +1,7 @@
 """Scorers that plug the figures of cross-modal retrieval into scikit-learn."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ __all__ = ["cross_modal_map", "cross_modal_scores", "make_cross_modal_scorer"]
 _SCORES_K = 10
 
 
-def cross_modal_map(estimator, X, y=None):
+def cross_modal_map(estimator, X, y=None) -> float:
     """Score an estimator by its MAP, averaged over both directions.
 
     A scorer for `GridSearchCV`, `cross_validate` and their like: ``scoring=cross_modal_map``.
@@ -65,7 +65,7 @@ def cross_modal_map(estimator, X, y=None):
     return make_cross_modal_scorer()(estimator, X, y)
 
 
-def cross_modal_scores(estimator, X, y=None):
+def cross_modal_scores(estimator, X, y=None) -> dict[str, float]:
     """Score an estimator by all figures at once, from a single transform.
 
     For ``GridSearchCV(..., scoring=cross_modal_scores, refit="map")`` and `cross_validate`.
@@ -118,7 +118,9 @@ def cross_modal_scores(estimator, X, y=None):
     return scores
 
 
-def make_cross_modal_scorer(*, direction="mean", k=None):
+def make_cross_modal_scorer(
+    *, direction: str | tuple[str, str] = "mean", k: int | None = None
+) -> Callable[..., float]:
     """Make a scorer of the MAP of one direction or both, over full lists or the first k items.
 
     Parameters

@@ -1,9 +1,10 @@
 """Retrieval across views: a gallery that is embedded once and then answers queries."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain, zip_longest
 from numbers import Integral
 from pathlib import Path
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -122,13 +123,13 @@ class CrossModalIndex(BaseEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        n_neighbors=5,
-        gallery=None,
-        backend="exact",
-        factory=None,
-        backend_options=None,
+        n_neighbors: int = 5,
+        gallery: str | None = None,
+        backend: str = "exact",
+        factory: str | None = None,
+        backend_options: dict[str, Any] | None = None,
     ):
         self.estimator = estimator
         self.n_neighbors = n_neighbors
@@ -138,7 +139,7 @@ class CrossModalIndex(BaseEstimator):
         self.backend_options = backend_options
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, *, ids=None, folder=None):
+    def fit(self, X, y=None, *, ids=None, folder=None) -> Self:
         """Embed a gallery, and fit the estimator on it if it is not fitted.
 
         Parameters
@@ -225,7 +226,7 @@ class CrossModalIndex(BaseEstimator):
         self._hold(rows, folder.opened("ids"))
         self._folder = folder
 
-    def add(self, X, *, ids=None):
+    def add(self, X, *, ids=None) -> Self:
         """Add rows to the gallery; the result is that of `fit` on all rows.
 
         Each call copies the gallery, so add many rows at once; to one on disk it adds shards, and
@@ -266,6 +267,14 @@ class CrossModalIndex(BaseEstimator):
                 self._write(self._folder, stored, self._folder.shards)
         return self
 
+    @overload
+    def kneighbors(
+        self, queries: Any, n_neighbors: int | None = None, return_distance: Literal[True] = True
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+    @overload
+    def kneighbors(
+        self, queries: Any, n_neighbors: int | None = None, *, return_distance: Literal[False]
+    ) -> np.ndarray: ...
     def kneighbors(self, queries, n_neighbors=None, return_distance=True):
         """Find the nearest rows of the gallery.
 
@@ -380,7 +389,7 @@ class CrossModalIndex(BaseEstimator):
         writers[suffix](path, self._backend.gallery, self.ids_)
 
     @classmethod
-    def load(cls, path, *, trusted=()):
+    def load(cls, path, *, trusted: Collection[str] = ()) -> Self:
         """Read an index from a file without running any code of it, see the notes of the class.
 
         Parameters

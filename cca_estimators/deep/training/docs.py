@@ -48,7 +48,7 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
         Share of the rows held out, if `early_stopping`.
     n_iter_no_change : int, default=10
         Epochs without improvement to wait for, if `early_stopping`.
-    device : str, default="auto"
+    device : str or torch.device, default="auto"
         Device of PyTorch to train on; "auto": "cuda" or "mps" where there is one, else "cpu".
     callbacks : list, default=None
         Callbacks of skorch: learning rate schedules, checkpoints, logging.

@@ -3,9 +3,11 @@
 import copy
 import warnings
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -44,12 +46,12 @@ class DeepEstimator(GoingOn):
     `_head` (the linear map fitted on their outputs) and `_net_class` (the training step).
     """
 
-    hidden_layer_sizes: tuple = (256,)
+    hidden_layer_sizes: int | Sequence[int] = (256,)
     activation: str = "relu"
     dropout: float = 0.0
     batch_norm: bool = True
     tower: str = "auto"
-    towers: dict | None = None
+    towers: dict[str, torch.nn.Module] | None = None
     batch_size: int = 256
     max_epochs: int = 50
     learning_rate: float = 1e-3
@@ -57,7 +59,7 @@ class DeepEstimator(GoingOn):
     early_stopping: bool | str = False
     validation_fraction: float = 0.1
     n_iter_no_change: int = 10
-    device: str = "auto"
+    device: str | torch.device = "auto"
     callbacks: list | None = None
     random_state: object = None
     verbose: bool | int = 0
@@ -81,7 +83,7 @@ class DeepEstimator(GoingOn):
         "early_stopping": ["boolean", StrOptions({"loss", "map"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "device": [str],
+        "device": [str, torch.device],
         "callbacks": [list, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -92,7 +94,7 @@ class DeepEstimator(GoingOn):
     _auto_tower = "perceptron"
     _net_class = Net
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> Self:
         """Train the towers and fit what follows them.
 
         Parameters
@@ -125,7 +127,7 @@ class DeepEstimator(GoingOn):
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, classes=None):
+    def partial_fit(self, X, y=None, classes=None) -> Self:
         """Train for one epoch on the rows given, and fit what follows the towers on them.
 
         Parameters
@@ -182,7 +184,7 @@ class DeepEstimator(GoingOn):
 
     def _train(self, views, y, n_epochs, checkpoint=None):
         """Train on, or from the beginning, and fit the head on the outputs of all rows."""
-        device = device_name(self.device)
+        device = device_name(str(self.device))
         with own_modes(device):
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             inputs = self._inputs(self._at_the_door(views), y)
@@ -478,7 +480,7 @@ class DeepEstimator(GoingOn):
             for name, shape in estimator._tower_shapes_.items()
         }
         y = np.arange(len(estimator.classes_)) if estimator._supervised else None
-        device = _device_or_cpu(estimator.device)
+        device = _device_or_cpu(str(estimator.device))
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         with own_modes(device), global_generators(seed, device):
             net = estimator._new_net(inputs, y, seed, device)
@@ -494,7 +496,7 @@ class DeepEstimator(GoingOn):
     def __setstate__(self, state):
         super().__setstate__(state)
         if hasattr(self, "net_"):
-            self.net_.move(_device_or_cpu(self.device))
+            self.net_.move(_device_or_cpu(str(self.device)))
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_") and hasattr(self, "head_")
@@ -519,7 +521,7 @@ class DeepEmbedding(DeepEstimator):
 class HeadedEmbedding(DeepEmbedding):
     """Deep estimator of a real embedding with a linear method beside the towers."""
 
-    reg: float | str | dict = "auto"
+    reg: float | str | dict[str, Any] = "auto"
     weighted: bool = True
 
     _parameter_constraints = {

@@ -236,7 +236,8 @@ def check_finite(block, name, start=(0, 0)):
         raise ValueError(
             f"View {name!r} contains NaN or infinity (NaN, inf): {value} in row {row}, "
             f"feature {column}. Drop or impute such values first, for example by "
-            "PerView(SimpleImputer())."
+            "PerView(SimpleImputer()). Steps of NaN that fill up shorter sequences are for methods "
+            "that read steps, such as LSTMCCCA and SDCCA; others need a summary over the steps."
         )
 
 
@@ -295,6 +296,8 @@ def as_given(rows, name):
         rows = array_of_list(rows)
     if hasattr(rows, "detach"):
         return _of_tensor(rows)
+    if is_dask(rows):
+        return np.asarray(_of_dask(rows, name))
     if hasattr(rows, "chunks") and not hasattr(rows, "iloc"):
         return np.asarray(rows)
     return pad_steps(rows, rows[0].shape[1]) if _are_sequences(rows) else rows

@@ -291,6 +291,8 @@ def test_sequences_of_unequal_length_are_padded_and_scaled_by_real_steps(contain
         expected = (rows[i] - steps.mean(axis=0)) / steps.std(axis=0)
         np.testing.assert_allclose(row[: len(expected)], expected)
         assert np.isnan(row[len(expected) :]).all()
+    with pytest.raises(ValueError, match=r"View 'audio' contains NaN.*such as LSTMCCCA and SDCCA"):
+        CCA(2).fit(ragged)
     passed = PerView(visual=StandardScaler()).fit_transform(ragged)["audio"]
     assert passed.shape == (80, 4, 8)
     assert scaled.n_features_in_ == {"audio": 8, "visual": 12}

@@ -152,14 +152,36 @@ def in_fresh_process(function, *arguments, timeout=None):
     TimeoutError
         If it takes more than `timeout` seconds.
     """
-    ignore = (signal.SIGINT, signal.SIG_IGN)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, signal.signal, ignore) as pool:
+    with ProcessPoolExecutor(1, context, _follow, (os.getpid(),)) as pool:
         try:
             return pool.submit(function, *arguments).result(timeout)
         except (KeyboardInterrupt, TimeoutError):
             kill_children()
             raise
+
+
+def _follow(parent):
+    """Leave interrupts to the parent process, and end when it is no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def is_running(process):
+    """Tell whether there is a process of some number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def kill_children():

@@ -23,6 +23,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -34,6 +35,7 @@ import numpy as np
 from _common import (
     heading,
     in_fresh_process,
+    is_running,
     kill_children,
     measure,
     system_information,
@@ -72,6 +74,7 @@ SETS = {"vegas": load_vegas, "mv10k": load_mv10k, "ave": load_ave}
 POSTER_SETS = {"vegas": "VEGAS", "mv10k": "MV-10K"}
 GENERATED = {"n_samples": 28_103, "n_features": (128, 1024), "n_steps": 10, "imbalance": 3.0}
 GENERATED |= {"class_sep": 3.0, "noise": 4.0, "random_state": 0}
+_FOLDER = "poster_table_"
 VIEWS, N_STEPS = ("audio", "visual"), 10
 FIVE_FOLDS = StratifiedKFold(5, shuffle=True, random_state=0)
 
@@ -311,15 +314,21 @@ def append(store, result):
 
 
 def read_results(store):
-    """Return the results of a file by key; torn lines are none."""
-    results = {}
-    for line in store.read_text().splitlines() if store.exists() else []:
-        try:
-            result = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        results[result["key"]] = result
-    return results
+    """Return the results of a file by key; lines that are torn, or anything else, are none."""
+    lines = store.read_bytes().splitlines() if store.exists() else []
+    results = [result for line in lines if (result := _result(line)) is not None]
+    return {result["key"]: result for result in results}
+
+
+def _result(line):
+    try:
+        result = json.loads(line)
+    except (ValueError, RecursionError):  # no JSON, or no UTF-8
+        return None
+    if not isinstance(result, dict) or not isinstance(result.get("key"), str):
+        return None
+    numbers = [result.get(name) for name in ("audio_to_visual", "visual_to_audio", "seconds")]
+    return result if all(isinstance(number, float) for number in numbers) else None
 
 
 def summaries(tasks, results):
@@ -449,7 +458,8 @@ def main(arguments=None):
     n_folds = options.folds or (1 if options.data.startswith("generated") else 5)
     sequences = any(METHODS[name].sequential for name in options.methods)
     failures, interrupted = {}, False
-    with tempfile.TemporaryDirectory(prefix="poster_table_") as folder:
+    remove_orphans()
+    with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}_") as folder:
         try:
             data = read_data(options.data, options.set, Path(folder), sequences)
             tasks = tasks_of(data, options.methods, n_folds)
@@ -467,6 +477,14 @@ def main(arguments=None):
     if interrupted:
         print(f"Interrupted. {store} keeps what is finished: run the same command to go on.")
     return 130 if interrupted else int(bool(failures))
+
+
+def remove_orphans():
+    """Remove the folders of views that runs have left behind which were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}[0-9]*_*"):
+        process = folder.name.removeprefix(_FOLDER).split("_")[0]
+        if process.isdigit() and not is_running(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def report(data, rows, out):

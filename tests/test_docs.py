@@ -150,3 +150,13 @@ def test_docstrings_have_the_parameters_and_defaults_of_signatures(estimator):
             assert literal_eval(default) == parameters[name].default, name
     if hasattr(estimator, "max_epochs"):
         assert all(documented.values())
+
+
+def test_every_promise_is_held_by_a_test():
+    root = Path(__file__).parent
+    named = re.findall(
+        r"``([\w/]+\.py)::(\w+)``", (root.parent / "docs" / "promises.rst").read_text()
+    )
+    assert len(named) > 25
+    for file, test in named:
+        assert f"\ndef {test}(" in (root / file).read_text(), f"{file}::{test}"

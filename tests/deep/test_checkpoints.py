@@ -77,6 +77,27 @@ def test_a_fit_goes_on_to_the_bit(data, method, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("method", METHODS[:2], ids=lambda method: type(method).__name__)
+def test_a_fit_killed_after_its_last_epoch_loses_nothing(data, method, tmp_path, monkeypatch):
+    X, y = data
+    whole = clone(method).fit(X, y)
+    late = clone(method).set_params(checkpoint=tmp_path)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(late), "_finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            late.fit(X, y)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not hasattr(late, "net_")
+    late.fit(X, y)
+    for name in X:
+        np.testing.assert_array_equal(late.transform(X)[name], whole.transform(X)[name])
+    assert not list(tmp_path.iterdir())
+
+
 def test_fits_that_differ_never_share_a_file(data, tmp_path):
     X, y = data
     base = CDCCA(max_epochs=6, **SMALL)

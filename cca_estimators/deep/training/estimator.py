@@ -198,6 +198,8 @@ class DeepEstimator(GoingOn):
             self._failure_ = self._run(net, *self._split(dataset, y, seed), n_epochs, path)
             self.net_ = net
             self._finish(RowSubset(dataset, np.arange(len(dataset))))
+            if path is not None and not isinstance(self._failure_, KeyboardInterrupt):
+                path.unlink(missing_ok=True)
 
     def _net_to_train(self, inputs, y, seed, device):
         if hasattr(self, "net_"):
@@ -261,8 +263,6 @@ class DeepEstimator(GoingOn):
         finally:
             net.callbacks = self.callbacks
             net.callbacks_ = [pair for pair in net.callbacks_ if pair[1] not in ours]
-        if path is not None and not isinstance(failure, KeyboardInterrupt):
-            path.unlink(missing_ok=True)
         if failure is not None and not last.restore(net):
             raise failure
         return failure

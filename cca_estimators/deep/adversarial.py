@@ -30,26 +30,22 @@ _ADVERSARY_UNITS = 64
 _ADVERSARY_STEPS = 5  # for each of the towers, so that it keeps up with them
 _ADVERSARY_SPEED = 10.0  # of its learning rate, relative to that of the towers
 _SLOPE_WEIGHT = 0.15
-_FIGURES = ("embedding_loss", "adversary_loss", "adversary_accuracy")
 
 
 class AdversarialNet(TwoPlayerNet):
     """Net which trains an adversary, and the towers against it, and records what they report."""
 
     opponent = "adversary"
-
-    def optimizer_of(self, parameters):
-        """Return the optimiser of the adversary."""
-        return torch.optim.Adam(parameters, lr=_ADVERSARY_SPEED * self.lr, betas=(0.5, 0.9))
+    opponent_speed = _ADVERSARY_SPEED
+    figures = ("embedding_loss", "adversary_loss", "adversary_accuracy")
 
     def on_epoch_begin(self, net, **kwargs):
         """Tell the objective the share of the training that is done."""
         super().on_epoch_begin(net, **kwargs)
-        self.criterion_.progress = (len(self.history) - 1) / self.last_epoch_
+        self.criterion_.begin_epoch((len(self.history) - 1) / self.last_epoch_)
 
     def train_step(self, batch, **fit_params):
         """Train the adversary on the outputs for a batch, then the towers."""
-        self._set_training(True)
         views, codes = batch
         outputs = self.module_(**views)
         seen = [rows.detach().requires_grad_() for rows in self.criterion_.seen(outputs)]
@@ -57,9 +53,8 @@ class AdversarialNet(TwoPlayerNet):
             self.learn_opponent(self.criterion_.adversary_loss(seen))
         loss = self.get_loss(outputs, codes, X=views, training=True)
         self.learn(loss, batch)
-        for name, value in self.criterion_.figures.items():
-            self.history.record_batch(name, value)
-        return {"loss": loss, "y_pred": outputs}
+        figures = zip(self.figures, self.criterion_.figures, strict=True)
+        return {"loss": loss, "y_pred": outputs, **dict(figures)}
 
 
 class AdversarialObjective(nn.Module):
@@ -78,22 +73,25 @@ class AdversarialObjective(nn.Module):
     def __init__(self, n_outputs, weight):
         super().__init__()
         self.weight = weight
-        self.progress = 0.0
-        self.figures = {}
+        self.figures = ()
+        self.register_buffer("scale", torch.zeros(()), persistent=False)
         self.adversary = nn.Sequential(
             nn.Linear(n_outputs, _ADVERSARY_UNITS), nn.ReLU(), nn.Linear(_ADVERSARY_UNITS, 1)
         )
 
+    def begin_epoch(self, progress):
+        """Set the scale of the reversed gradient by the share of the training that is done."""
+        self.scale.fill_(self.weight * reversal_scale(progress))
+
     def forward(self, outputs, codes, views):
         """Return the loss of a batch."""
         embedding = self.embedding_loss(*outputs, codes)
-        scale = self.weight * reversal_scale(self.progress)
-        logits = [self.adversary(gradient_reversal(rows, scale)) for rows in self.seen(outputs)]
+        logits = [
+            self.adversary(gradient_reversal(rows, self.scale)) for rows in self.seen(outputs)
+        ]
         adversary = modality_loss(*logits)
         right = (logits[0] > 0).float().mean() + (logits[1] < 0).float().mean()
-        self.figures = dict(
-            zip(_FIGURES, (embedding.item(), adversary.item(), right.item() / 2), strict=True)
-        )
+        self.figures = embedding.detach(), adversary.detach(), right / 2
         return embedding + adversary
 
     def adversary_loss(self, seen):
@@ -167,7 +165,7 @@ class AdversarialEstimator(DeepEmbedding):
 
     def _callbacks(self):
         return [
-            *(PassthroughScoring(name, on_train=True) for name in _FIGURES),
+            *(PassthroughScoring(name, on_train=True) for name in AdversarialNet.figures),
             *super()._callbacks(),
         ]
 

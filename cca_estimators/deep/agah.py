@@ -111,6 +111,7 @@ class AsymmetricNet(TwoPlayerNet):
     """
 
     opponent = "critics"
+    figures = ("critic_loss",)
 
     def __init__(self, *args, adversary_weight=0.0, **kwargs):
         super().__init__(*args, **kwargs)
@@ -137,13 +138,12 @@ class AsymmetricNet(TwoPlayerNet):
         means = members.T @ features / counts.clamp_min(1)
         for tower in self.module_.towers:  # a class without rows here keeps what it has
             tower.class_features.copy_(torch.where(counts > 0, means, tower.class_features))
-        before = self.criterion_.code_map
-        updated = update_code_map(before, codes, labels)
-        self.criterion_.code_map = torch.where(counts > 0, updated, before)
+        code_map = self.criterion_.code_map
+        updated = update_code_map(code_map, codes, labels)
+        code_map.copy_(torch.where(counts > 0, updated, code_map))
 
     def train_step(self, batch, **fit_params):
         """Train the critics, then the towers."""
-        self._set_training(True)
         views, codes = batch
         towers = [self.module_.tower(name) for name in self.module_.names]
         features = [
@@ -155,8 +155,7 @@ class AsymmetricNet(TwoPlayerNet):
         outputs = tuple(t.codes(f) for t, f in zip(towers, features, strict=True))
         loss = self.get_loss(outputs, codes, X=views, training=True)
         self.learn(loss + self.adversary_weight * self.criterion_.passing(features), batch)
-        self.history.record_batch("critic_loss", critics.item())
-        return {"loss": loss, "y_pred": outputs}
+        return {"loss": loss, "y_pred": outputs, "critic_loss": critics}
 
 
 def _critic(n_features):

@@ -11,6 +11,7 @@ from torch import nn
 from cca_estimators._compat import Interval
 from cca_estimators.deep.hashing import HashingEstimator
 from cca_estimators.deep.losses.hashing import (
+    draw,
     policy_gradient_loss,
     ranking_hinges,
 )
@@ -86,6 +87,7 @@ class RankingNet(TwoPlayerNet):
     """
 
     opponent = "generators"
+    figures = ("generator_loss",)
 
     def __init__(self, *args, n_pretrain=0, n_draws=1, **kwargs):
         super().__init__(*args, **kwargs)
@@ -95,52 +97,53 @@ class RankingNet(TwoPlayerNet):
 
     def optimizer_of(self, parameters):
         """Return the optimiser of the generator."""
-        return torch.optim.AdamW(parameters, lr=self.lr)
+        fused = self.device.startswith(("cpu", "cuda"))
+        return torch.optim.AdamW(parameters, lr=self.lr, fused=fused)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train with the rows and their neighbours at hand, and let go of them."""
         self._rows = X.train.dataset
+        self.neighbours = torch.as_tensor(self.neighbours, device=self.device)
         try:
             return super().fit_loop(X, y, epochs, **fit_params)
         finally:
             self._rows = self.neighbours = None
 
+    def phase(self):
+        """Tell whether the discriminator learns alone."""
+        return len(self.history) <= self.n_pretrain
+
     def train_step(self, batch, **fit_params):
         """Train the discriminator and, after pre-training, the generator."""
-        self._set_training(True)
         views, rows = batch
-        pretraining = len(self.history) <= self.n_pretrain
+        pretraining = self.phase()
         outputs = self.module_(**views)
         positives = outputs if pretraining else self._positives(rows)
         scores = self.criterion_.scores(views)
         weights = [torch.isfinite(s).float() if pretraining else s.softmax(dim=1) for s in scores]
-        drawn = [
-            w.detach().multinomial(self.n_draws, True, generator=self.draws_.on_device)
-            for w in weights
-        ]
+        generator = self.draws_.on_device
+        drawn = [draw(w.detach(), self.n_draws, generator) for w in weights]
         hinges = [
             self.criterion_.hinges(outputs[i][:, None], positives[1 - i][:, None], negative)
             for i, negative in enumerate((outputs[1][drawn[0]], outputs[0][drawn[1]]))
         ]
-        loss = self.checked((hinges[0].mean() + hinges[1].mean()) / 2)
+        loss = (hinges[0].mean() + hinges[1].mean()) / 2
         self.learn(loss, batch)
-        generator = sum(
+        generator_loss = sum(
             policy_gradient_loss(s, d, torch.sigmoid(h))
             for s, d, h in zip(scores, drawn, hinges, strict=True)
         )
         if not pretraining:
-            self.learn_opponent(generator)
-        self.history.record_batch("generator_loss", generator.item())
-        return {"loss": loss, "y_pred": outputs}
+            self.learn_opponent(generator_loss)
+        return {"loss": loss, "y_pred": outputs, "generator_loss": generator_loss}
 
     def _positives(self, rows):
         """Return the outputs of each row itself or, for about half of them, of a neighbour."""
-        rows = rows.numpy(force=True)
         neighbours = self.neighbours[rows]
-        generator = self.draws_.on_host
-        chosen = torch.randint(neighbours.shape[1], (len(rows),), generator=generator).numpy()
-        itself = torch.rand(len(rows), generator=generator).numpy() < 0.5
-        picked = np.where(itself, rows, neighbours[np.arange(len(rows)), chosen])
+        options = {"device": rows.device, "generator": self.draws_.on_device}
+        chosen = torch.randint(neighbours.shape[1], (len(rows), 1), **options)
+        itself = torch.rand(len(rows), **options) < 0.5
+        picked = torch.where(itself, rows, neighbours.gather(1, chosen).squeeze(1))
         return self.module_(**self._rows[picked][0])
 
 

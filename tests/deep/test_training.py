@@ -74,11 +74,25 @@ def test_stratified_batches_hold_the_classes_in_their_proportions():
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 4), (3, 2), (7, 100), (401, 200), (5, 1)])
-def test_batches_are_even_and_never_of_one_row(n_rows, batch_size):
-    sizes = [len(batch) for batch in BatchSampler(n_rows, batch_size, True)]
-    assert sum(sizes) == n_rows
-    assert max(sizes) - min(sizes) <= 1
-    assert min(sizes) >= 2
+def test_batches_cover_all_rows_in_order_and_are_drawn_of_one_size(n_rows, batch_size):
+    in_order, drawn = (
+        list(BatchSampler(n_rows, batch_size, shuffle, generator=torch.Generator().manual_seed(0)))
+        for shuffle in (False, True)
+    )
+    np.testing.assert_array_equal(np.concatenate(in_order), np.arange(n_rows))
+    assert len({len(batch) for batch in drawn}) == 1
+    assert min(len(batch) for batch in (*in_order, *drawn)) >= 2
+    rows = np.concatenate(drawn)
+    assert len(np.unique(rows)) == len(rows) > n_rows - len(drawn)
+
+
+def test_rows_left_over_are_others_in_each_epoch():
+    sampler = BatchSampler(41, 8, True, np.arange(41) % 3, torch.Generator().manual_seed(0))
+    counts = np.zeros(41)
+    for _ in range(300):
+        counts[np.concatenate(list(sampler))] += 1
+    assert counts.sum() == 300 * 36
+    assert counts.min() > 220
 
 
 @pytest.mark.parametrize(

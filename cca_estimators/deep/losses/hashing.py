@@ -159,6 +159,37 @@ def ranking_hinges(query, positive, negative, margin):
     return F.relu(margin + nearness)
 
 
+def draw(weights, n_draws, generator=None):
+    """Draw columns for each row by their weights, with replacement.
+
+    As `torch.multinomial`, which asks the device for its answer, and on CUDA ends the process where
+    a weight is not finite; here any columns are drawn then.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (n, m)
+        At least 0, not all of them 0.
+    n_draws : int
+    generator : torch.Generator, default=None
+        Source of the draws; None: PyTorch's own.
+
+    Returns
+    -------
+    Tensor of int, shape (n, n_draws)
+
+    Examples
+    --------
+    >>> import torch
+    >>> draw(torch.tensor([[0.0, 1.0, 0.0], [3.0, 0.0, 0.0]]), 2)
+    tensor([[1, 1],
+            [0, 0]])
+    """
+    bounds = weights.cumsum(dim=1)
+    options = {"dtype": weights.dtype, "device": weights.device, "generator": generator}
+    places = bounds[:, -1:] * torch.rand(len(weights), n_draws, **options)
+    return torch.searchsorted(bounds, places, right=True).clamp_max(weights.shape[1] - 1)
+
+
 def policy_gradient_loss(scores, drawn, rewards):
     """Return a loss whose gradient is that of minus the expected reward (REINFORCE).
 

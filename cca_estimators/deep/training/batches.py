@@ -53,7 +53,7 @@ class RowDataset(Dataset):
             views = {name: rows.index_select(0, where) for name, rows in self.views.items()}
         else:
             views = {
-                name: self._tensor(name, take_rows(rows, index))
+                name: self._tensor(name, take_rows(rows, where.numpy(force=True)))
                 for name, rows in self.views.items()
             }
         return views, self.codes.index_select(0, where)
@@ -119,11 +119,20 @@ class InMemoryBatches:
         return len(self.sampler)
 
     def __iter__(self):
-        return (self.subset[index] for index in self.sampler)
+        return (self.subset.dataset[rows] for rows in self.rows())
+
+    def rows(self):
+        """Return the row numbers of each batch, on the device: all are moved there at once."""
+        drawn = list(self.sampler)
+        rows = torch.from_numpy(self.subset.rows[np.concatenate(drawn)])
+        return rows.to(self.subset.dataset.device).split([len(batch) for batch in drawn])
 
 
 class BatchSampler:
-    """Row numbers of each batch, drawn anew in every epoch; batches differ by one row at most.
+    """Row numbers of each batch.
+
+    If they are drawn, then anew in every epoch, and all batches are of one size: fewer rows than
+    there are batches are left over, others each time. In order, batches differ by one row at most.
 
     Parameters
     ----------
@@ -155,6 +164,7 @@ class BatchSampler:
             rng.shuffle(order)
             if self.codes is not None:
                 order = order[np.argsort(_spread(self.codes[order], rng))]
+            order = order[: self.n_rows // self.n_batches * self.n_batches]
         yield from np.array_split(order, self.n_batches)
 
 

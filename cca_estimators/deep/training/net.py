@@ -2,20 +2,23 @@
 
 import math
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
 from cca_estimators.deep.training.at_rest import at_rest
-from cca_estimators.deep.training.batches import RowSubset
+from cca_estimators.deep.training.batches import InMemoryBatches, RowSubset
+from cca_estimators.deep.training.captured import CapturedStep, CudaGraph
 from cca_estimators.deep.training.draws import Draws, draws_by_itself, global_generators
 
 EMBEDDED_ROWS = 4096
 _PRODUCT_ROWS = 64
+_SEEN_BY_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
 class Towers(nn.Module):
@@ -63,7 +66,15 @@ class Net(NeuralNet):
         Whether batches hold the classes in their proportions.
     **kwargs
         As for :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    figures : tuple of str
+        What `train_step` returns beside the loss, as tensors of one number, for the history.
     """
+
+    figures = ()
+    captured_ = None
 
     def __init__(self, module, *, seed, stratified, **kwargs):
         super().__init__(module, train_split=None, **kwargs)
@@ -87,6 +98,7 @@ class Net(NeuralNet):
         """
         self.last_epoch_ = X.last_epoch
         self.interrupt_ = None
+        self.watched_ = any(_sees_batches(callback) for _, callback in self.callbacks_)
         epochs = max(0, X.last_epoch - len(self.history))
         with self._drawing():
             try:
@@ -95,6 +107,99 @@ class Net(NeuralNet):
                 if not any(_has_stopped(callback) for _, callback in self.callbacks_):
                     self.interrupt_ = interrupt
                 raise
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run the batches of an epoch.
+
+        What they tell stays on the device until the last one is under way, and is read at once,
+        unless a callback sees each batch. A loss that is not finite is found then.
+        """
+        if iterator is None:
+            return
+        self._set_training(training)
+        names = (f"{prefix}_loss", *(self.figures if training else ()))
+        if self.watched_:
+            watched = partial(self._watched_step, step_fn, names, training)
+            super().run_single_epoch(iterator, training, prefix, watched, **fit_params)
+            return
+        graphed = training and self._graph is not None and isinstance(iterator, InMemoryBatches)
+        batches = self._captured if graphed else self._batches
+        told, sizes = zip(*batches(iterator, step_fn), strict=True)
+        for figures, size in zip(torch.stack(told).tolist(), sizes, strict=True):
+            self.history.new_batch()
+            self._record(names, figures, training)
+            self.history.record_batch(f"{prefix}_batch_size", size)
+        self.history.record(f"{prefix}_batch_count", len(sizes))
+
+    def _batches(self, iterator, step_fn):
+        """Yield the figures of each batch, on the device, and its number of rows."""
+        for batch in iterator:
+            yield self._told(step_fn(batch)), len(batch[1])
+
+    def _captured(self, iterator, step_fn):
+        """Yield as `_batches` does, by a step that is recorded and replayed."""
+        phase = self.phase()
+        if self.captured_ is None or self.captured_[0] != phase:
+            self.captured_ = (
+                phase,
+                CapturedStep(
+                    lambda rows: self._told(step_fn(iterator.subset.dataset[rows])),
+                    self.optimizers(),
+                    self._graph(self.device, [self.draws_.on_device]),
+                ),
+            )
+        step = self.captured_[1]
+        step.begin_epoch()
+        for rows in iterator.rows():
+            yield step(rows), len(rows)
+
+    def _told(self, step):
+        """Return the loss of a step, and its further figures, as one tensor."""
+        return torch.stack(
+            [step[name].detach() for name in ("loss", *self.figures) if name in step]
+        )
+
+    def _watched_step(self, step_fn, names, training, batch, **fit_params):
+        step = step_fn(batch, **fit_params)
+        self._record(names, self._told(step).tolist(), training)
+        return step
+
+    def _record(self, names, figures, training):
+        """Write the figures of a batch to the history; in training the loss must be finite."""
+        loss = figures[0]
+        if training and not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss} in epoch {len(self.history)}, batch "
+                f"{len(self.history[-1]['batches'])}. Try a lower learning_rate, standardised "
+                "inputs (PerView(StandardScaler())), or a larger batch_size."
+            )
+        for name, figure in zip(names, figures, strict=True):
+            self.history.record_batch(name, figure)
+
+    @property
+    def _graph(self):
+        """What records a step, where there is such a thing."""
+        return CudaGraph if self.device.startswith("cuda") else None
+
+    def phase(self):
+        """Return what a step depends on beside its batch; one that changes is recorded anew."""
+
+    def train_step(self, batch, **fit_params):
+        """Learn from a batch; return its loss, its outputs, and `figures`."""
+        views, codes = batch
+        outputs = self.module_(**views)
+        loss = self.get_loss(outputs, codes, X=views, training=True)
+        self.learn(loss, batch)
+        return {"loss": loss, "y_pred": outputs}
+
+    def learn(self, loss, batch):
+        """Take a step of the first optimiser; callbacks see the gradients before it."""
+        self.optimizer_.zero_grad()
+        loss.backward()
+        if self.watched_:
+            learnt = list(self.get_all_learnable_params())
+            self.notify("on_grad_computed", named_parameters=learnt, batch=batch, training=True)
+        self.optimizer_.step()
 
     @contextmanager
     def _drawing(self):
@@ -110,7 +215,7 @@ class Net(NeuralNet):
             with alone:
                 yield
         finally:
-            self.draws_ = None
+            self.draws_ = self.captured_ = None
             for part in drawing:
                 part.generator = None
 
@@ -144,19 +249,8 @@ class Net(NeuralNet):
         self.seed, self.lr, self.batch_size = seed, lr, batch_size
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the loss of a batch, which must be finite in training."""
-        loss = self.criterion_(y_pred, y_true, X)
-        return self.checked(loss) if training else loss
-
-    def checked(self, loss):
-        """Return a loss, which must be finite."""
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(
-                f"The loss is {loss.item()} in epoch {len(self.history)}, batch "
-                f"{len(self.history[-1]['batches'])}. Try a lower learning_rate, standardised "
-                "inputs (PerView(StandardScaler())), or a larger batch_size."
-            )
-        return loss
+        """Return the loss of a batch."""
+        return self.criterion_(y_pred, y_true, X)
 
     def move(self, device):
         """Go on on another device."""
@@ -172,7 +266,8 @@ class Net(NeuralNet):
         return [self.optimizer_]
 
     def __getstate__(self):
-        return {**at_rest(vars(self)), "device": "cpu"}
+        of_a_fit = {"draws_": None, "captured_": None}
+        return at_rest({**vars(self), **of_a_fit, "device": "cpu"})
 
     def __setstate__(self, state):
         vars(self).update(state)
@@ -197,12 +292,14 @@ class Net(NeuralNet):
 class TwoPlayerNet(Net):
     """Net whose criterion holds what plays against the towers, with an optimiser of its own.
 
-    Subclasses name it by `opponent` and write `train_step`, by `learn` for the towers. The
+    Subclasses name it by `opponent` and write `train_step`, by `learn` for the towers; its learning
+    rate is `opponent_speed` times theirs. The
     optimiser is `opponent_optimizer_`, which a checkpoint of skorch saves if it is given
     ``f_opponent_optimizer``.
     """
 
     opponent = None
+    opponent_speed = 1.0
 
     def get_all_learnable_params(self):
         """Yield the parameters that the first optimiser trains: all but the opponent's."""
@@ -223,21 +320,23 @@ class TwoPlayerNet(Net):
 
     def optimizer_of(self, parameters):
         """Return the optimiser of the opponent."""
-        return torch.optim.Adam(parameters, lr=self.lr, betas=(0.5, 0.9))
-
-    def learn(self, loss, batch):
-        """Take a step of the first optimiser; callbacks see the gradients before it."""
-        self.optimizer_.zero_grad()
-        loss.backward()
-        learnt = list(self.get_all_learnable_params())
-        self.notify("on_grad_computed", named_parameters=learnt, batch=batch, training=True)
-        self.optimizer_.step()
+        fused = self.device.startswith(("cpu", "cuda"))
+        lr = self.opponent_speed * self.lr
+        return torch.optim.Adam(parameters, lr=lr, betas=(0.5, 0.9), fused=fused)
 
     def learn_opponent(self, loss):
         """Take a step of the opponent's optimiser."""
         self.opponent_optimizer_.zero_grad()
         loss.backward()
         self.opponent_optimizer_.step()
+
+
+def _sees_batches(callback):
+    """Tell whether a callback is called for single batches or gradients."""
+    if isinstance(callback, LRScheduler):
+        return callback.step_every == "batch"
+    kind = type(callback)
+    return any(getattr(kind, name) is not getattr(Callback, name) for name in _SEEN_BY_BATCH)
 
 
 def _has_stopped(callback):

@@ -28,7 +28,7 @@ CASES = {
     "2 x 1024 units, batches of 800": ((1024, 1024), 800),
     "128 units, batches of 128": ((128,), 128),
 }
-N_ROWS, WIDTHS = 8_000, (128, 256)
+N_ROWS, N_CLASSES, WIDTHS = 8_000, 10, (128, 256)
 N_EPOCHS = 3
 
 
@@ -65,7 +65,7 @@ def default_skorch(method, X, y):
     """Train for one epoch by a skorch net as it comes."""
     net = _DefaultNet(
         new_towers(method, X),
-        criterion=CategoryObjective(0.2, 1e-3),
+        criterion=CategoryObjective(0.2, 1e-3, N_CLASSES),
         optimizer=torch.optim.AdamW,
         lr=1e-3,
         batch_size=method.batch_size,
@@ -155,7 +155,7 @@ def fits_of_deep_cca(title, sizes, batch_size, n_threads):
 
 
 def make_data():
-    X, y = make_views(N_ROWS, 10, WIDTHS, random_state=0)
+    X, y = make_views(N_ROWS, N_CLASSES, WIDTHS, random_state=0)
     return {name: rows.astype(np.float32) for name, rows in X.items()}, y
 
 
@@ -163,7 +163,7 @@ def against_peers(title, sizes, batch_size, n_threads):
     X, y = make_data()
     method = CDCCA(hidden_layer_sizes=sizes, batch_size=batch_size, batch_norm=False)
     candidates = {
-        "raw PyTorch loop": raw_loop(method, X, y, CategoryObjective(0.2, 1e-3)),
+        "raw PyTorch loop": raw_loop(method, X, y, CategoryObjective(0.2, 1e-3, N_CLASSES)),
         "ours": ours(method, X, y),
         "skorch net with its defaults": default_skorch(method, X, y),
     }

@@ -82,6 +82,7 @@ def ours(method, X, y):
     from cca_estimators.deep.training.batches import RowDataset, RowSubset
     from cca_estimators.deep.training.net import TrainingSet
 
+    method.classes_ = np.unique(y)
     net = method._new_net(dict(X), y, seed=0, device="cpu")
     rows = RowSubset(RowDataset(dict(X), y, "cpu"), np.arange(len(y)))
     return lambda: net.partial_fit(TrainingSet(rows, None, len(net.history) + 1))

@@ -22,12 +22,13 @@ import _common
 FOLDER = Path(__file__).resolve().parent
 PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
 TAKE_DATA = ("classes", "learning", "quality")
-BY_NAME_ONLY = ("classes", "learning")  # a quarter of an hour
+BY_NAME_ONLY = ("classes", "gpu", "learning")  # a quarter of an hour, or a GPU
 # Constants of the scripts that make them small, for --quick.
 QUICK = {
     "classes": {"N_SEEDS": 1},
     "epoch": {"N_ROWS": 800},
     "exactness": {},
+    "gpu": {"DEVICE": "cpu", "N_ROWS": 400, "WIDTHS": (12, 16), "N_EPOCHS": 2, "PATIENCE": 0},
     "index": {"N_GALLERY": 2_000, "N_QUERIES": 100, "SIZES": (500, 1_000, 2_000)},
     "kernel": {"SIZES": (200,), "ALL_THREADS": 200, "WIDE": (1_000, (8, 8))},
     "learning": {"METHODS": ["DCCA"], "N_SEEDS": 1},

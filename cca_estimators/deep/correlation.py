@@ -219,7 +219,7 @@ class CDCCA(DeepCorrelation):
     _supervised = True
 
     def _objective(self, inputs, y):
-        return CategoryObjective(self.pair_weight, self.batch_reg, int(y.max()) + 1)
+        return CategoryObjective(self.pair_weight, self.batch_reg, len(self.classes_))
 
     def _head(self):
         return CCCA(reg=self.reg, weighted=self.weighted)

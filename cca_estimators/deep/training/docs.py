@@ -34,7 +34,8 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
         float32 tensor of rows, in the shape that X has, to (n, n_outputs); integers reach a network
         with an :class:`torch.nn.Embedding` as int64. None: the default ones.
     batch_size : int, default={batch_size}
-        Largest number of rows of a batch. Batches differ by one row at most.
+        Largest number of rows of a batch. All batches of an epoch are of one size, and the rows
+        left over, fewer than there are batches, are others in each epoch.
     max_epochs : int, default={max_epochs}
         Number of passes over the data.
     learning_rate : float, default={learning_rate}

@@ -1,0 +1,280 @@
+"""Training on a GPU: epochs, fits and memory, beside plain loops and one thread of the CPU.
+
+    python benchmarks/bench_gpu.py                           # at most four minutes; needs CUDA
+    python benchmarks/bench_gpu.py --data grid_digits.npz    # and MAP over seeds on both devices
+    python benchmarks/bench_gpu.py --device cpu --rows 600   # a test of the script
+
+Needs the package, PyTorch, skorch and scikit-learn alone. Data have the shape of VEGAS, 22,482 rows
+of 128 and 1,024 features; the methods have the defaults of 0.1.0, spelled out below. The raw loop
+does the same steps in plain PyTorch, with the objectives of the package; captured, it is recorded
+as one CUDA graph.
+"""
+
+import argparse
+import time
+from statistics import median
+
+import numpy as np
+import torch
+from _common import Row, Table, threads, write
+
+from cca_estimators import ACMR, AGAH, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, UCAL, UGACH, Views
+from cca_estimators.deep import CategoryObjective, MLPTower, PairObjective, TripletObjective
+
+DEVICE = "cuda"
+N_ROWS, WIDTHS, N_STEPS, N_CLASSES = 22_482, (128, 1_024), 10, 10
+N_EPOCHS, PATIENCE = 8, 200.0  # seconds after which no further fit begins
+PLAIN = {
+    "activation": "relu",
+    "batch_norm": True,
+    "batch_size": 256,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+    "random_state": 0,
+}
+ONE_LAYER = {"hidden_layer_sizes": (256,), "dropout": 0.0, "max_epochs": 50}
+CORRELATION = {"n_components": 10, "batch_reg": 1e-3, **PLAIN, **ONE_LAYER}
+TRIPLETS = {
+    "n_components": 10,
+    "hidden_layer_sizes": (256, 256),
+    "dropout": 0.5,
+    "max_epochs": 60,
+    "order": "ccca_first",
+    "margin": 1.0,
+    "mining": "batch_all",
+    "distance": "cosine",
+    **PLAIN,
+}
+WIDE = {"hidden_layer_sizes": (512,), "dropout": 0.5, **PLAIN}
+METHODS = {
+    "CDCCA": (CDCCA, {"pair_weight": 0.2, **CORRELATION}),
+    "DCCA": (DCCA, CORRELATION),
+    "TNNCCCA": (TNNCCCA, TRIPLETS),
+    "ACMR": (ACMR, {"n_components": 40, "max_epochs": 50, "margin": 1.0, **WIDE}),
+    "UCAL": (UCAL, {"n_components": 10, **PLAIN, **ONE_LAYER}),
+    "AGAH": (AGAH, {"n_bits": 64, "feature_size": 256, "max_epochs": 40, **WIDE}),
+    "UGACH": (UGACH, {"n_bits": 64, "n_pretrain": 20, **PLAIN, **ONE_LAYER, "activation": "tanh"}),
+}
+SEQUENCES = {
+    name: (method, {"lstm_size": 128, "n_layers": 1, **CORRELATION, "dropout": 0.3})
+    for name, method in (("LSTMCCCA", LSTMCCCA), ("SDCCA", SDCCA))
+}
+TARGETS = {
+    "CDCCA": (0.13, 5),
+    "DCCA": (0.13, 5),
+    "TNNCCCA": (0.07, 5),
+    "ACMR": (None, 12),
+    "UCAL": (None, 8),
+    "AGAH": (None, 20),
+    "UGACH": (None, 15),
+}
+
+
+def make_data(n_steps=None):
+    """Return float32 views whose rows share a class and a latent vector, and the classes."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(N_CLASSES, size=N_ROWS)
+    latent = rng.standard_normal((N_CLASSES, 20))[y] + rng.standard_normal((N_ROWS, 20))
+    views = {}
+    for name, width in zip(("audio", "visual"), WIDTHS, strict=True):
+        rows = (latent @ rng.standard_normal((20, width))).astype(np.float32)
+        rows = rows if n_steps is None else np.repeat(rows[:, None], n_steps, axis=1)
+        views[name] = rows + 3 * rng.standard_normal(rows.shape, dtype=np.float32)
+    return Views(views), y
+
+
+def synchronise():
+    """Wait for the device."""
+    if DEVICE.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def seconds(function):
+    """Return the seconds of one call, until the device is done."""
+    synchronise()
+    start = time.perf_counter()
+    function()
+    synchronise()
+    return time.perf_counter() - start
+
+
+def ours(name, X, y, device, n_epochs=N_EPOCHS):
+    """Return the seconds of an epoch in the middle of a fit, and those the first one took more."""
+    method, options = {**METHODS, **SEQUENCES}[name]
+    fitted = method(**{**options, "max_epochs": n_epochs, "device": device}).fit(X, y)
+    durations = [epoch["dur"] for epoch in fitted.history_]
+    usual = median(durations[1:])
+    return usual, durations[0] - usual
+
+
+class RawLoop:
+    """An epoch of a method in plain PyTorch."""
+
+    def __init__(self, name, X, y, captured=False):
+        options = METHODS[name][1]
+        sizes, n_outputs = options["hidden_layer_sizes"], options["n_components"]
+        shared = {"activation": options["activation"], "dropout": options["dropout"]}
+        self.views = [torch.from_numpy(rows).to(DEVICE) for rows in X.values()]
+        if name == "TNNCCCA":  # its towers see the variates of cluster CCA
+            self.views = [rows[:, : N_CLASSES - 1].contiguous() for rows in self.views]
+        self.codes = torch.from_numpy(y).to(DEVICE)
+        self.towers = [
+            MLPTower(rows.shape[1], sizes, n_outputs, **shared).to(DEVICE) for rows in self.views
+        ]
+        self.objective = {
+            "CDCCA": CategoryObjective(0.2, 1e-3, N_CLASSES),
+            "DCCA": PairObjective(1e-3),
+            "TNNCCCA": TripletObjective(margin=1.0, mining="batch_all", distance="cosine"),
+        }[name]
+        parameters = [weight for tower in self.towers for weight in tower.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            parameters, 1e-3, weight_decay=1e-4, fused=True, capturable=captured
+        )
+        self.rows = torch.arange(min(256, N_ROWS), device=DEVICE)
+        self.graph = self._recorded() if captured else None
+
+    def step(self):
+        """Take a step on the rows."""
+        batch = [rows.index_select(0, self.rows) for rows in self.views]
+        outputs = [tower(rows) for tower, rows in zip(self.towers, batch, strict=True)]
+        named = dict(enumerate(batch))
+        loss = self.objective(tuple(outputs), self.codes.index_select(0, self.rows), named)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def _recorded(self):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            self.step()
+        return graph
+
+    def __call__(self):
+        """Run an epoch."""
+        size = len(self.rows)
+        order = torch.randperm(N_ROWS, device=DEVICE)[: N_ROWS // size * size]
+        for rows in order.view(-1, size):
+            self.rows.copy_(rows)
+            self.step() if self.graph is None else self.graph.replay()
+
+
+def raw(name, X, y, captured):
+    """Return a row of the table for a plain loop."""
+    title = "raw loop, captured" if captured else "raw loop"
+    if captured and not DEVICE.startswith("cuda"):
+        return Row(title, note="needs CUDA")
+    loop = RawLoop(name, X, y, captured)
+    loop()
+    return Row(title, median(seconds(loop) for _ in range(5)), repeats=5)
+
+
+def epochs(name, X, y):
+    """Return the table of an epoch of a method."""
+    usual, first = ours(name, X, y, DEVICE)
+    limit = TARGETS[name][0]
+    rows = [
+        raw(name, X, y, captured=False),
+        raw(name, X, y, captured=True),
+        Row("ours", usual, repeats=N_EPOCHS - 1, note=f"at most {limit} s on an H100"),
+    ]
+    with threads(1):
+        on_cpu, _ = ours(name, X, y, "cpu", n_epochs=2)
+    rows.append(Row("ours on one thread of the CPU", on_cpu, repeats=1))
+    facts = {"seconds the first epoch took more, capture included": round(first, 3)}
+    return finished(
+        Table(f"An epoch of {name}, {N_ROWS} x {WIDTHS}, on {DEVICE}", rows, facts=facts)
+    )
+
+
+def finished(table):
+    """Return a table with ratios to its first row that was measured."""
+    measured = [row for row in table.rows if row.seconds]
+    for row in measured:
+        row.ratio = row.seconds / measured[0].seconds
+    return table
+
+
+def fits(X, y, start):
+    """Return the table of whole fits."""
+    rows = []
+    for name, (method, options) in METHODS.items():
+        note = f"at most {TARGETS[name][1]} s on an H100"
+        if time.perf_counter() - start > PATIENCE:
+            rows.append(Row(name, note="left out: the time is up"))
+            continue
+        estimator = method(**options, device=DEVICE)
+        rows.append(Row(name, seconds(lambda e=estimator: e.fit(X, y)), repeats=1, note=note))
+    return finished(Table(f"A fit, {N_ROWS} x {WIDTHS}, on {DEVICE}", rows))
+
+
+def sequences():
+    """Return the table of an epoch of the methods for sequences, with the memory of the device."""
+    X, y = make_data(N_STEPS)
+    rows = []
+    for name in SEQUENCES:
+        if DEVICE.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+        usual, _ = ours(name, X, y, DEVICE, n_epochs=3)
+        row = Row(name, usual, repeats=2, note="at most 0.4 s and 1500 MB on an H100")
+        if DEVICE.startswith("cuda"):
+            row.extra_mb = torch.cuda.max_memory_allocated() / 2**20
+        rows.append(row)
+    title = f"An epoch of sequences of {N_STEPS} steps, {N_ROWS} x {WIDTHS}, on {DEVICE}"
+    return finished(Table(title, rows))
+
+
+def same_bits(X, y):
+    """Tell whether two fits by one seed give the same weights, bit for bit."""
+    rows = []
+    for name, (method, options) in METHODS.items():
+        options = {**options, "max_epochs": 2, "device": DEVICE}
+        first, second = (method(**options).fit(X, y).net_.module_.state_dict() for _ in range(2))
+        same = all(torch.equal(first[key], second[key]) for key in first)
+        rows.append(Row(name, note="yes" if same else "no"))
+    return Table("The same seed twice gives the same bits", rows)
+
+
+def quality(path):
+    """Return the table of MAP on a file's test rows, on both devices, over five seeds."""
+    file = np.load(path)
+    X = Views({name: file[name] for name in ("audio", "visual")})
+    y, train, test = file["labels"], file["train"], file["test"]
+    rows = []
+    for name, (method, options) in METHODS.items():
+        for device in dict.fromkeys((DEVICE, "cpu")):
+            scores = [
+                method(**{**options, "random_state": seed, "device": device})
+                .fit(X[train], y[train])
+                .score(X[test], y[test])
+                for seed in range(5)
+            ]
+            rows.append(Row(f"{name} on {device}", repeats=5, result=float(np.mean(scores))))
+    return Table("MAP on the test rows, mean of five seeds", rows)
+
+
+def tables(data=None):
+    """Measure all."""
+    start = time.perf_counter()
+    X, y = make_data()
+    measured = [epochs(name, X, y) for name in ("CDCCA", "DCCA", "TNNCCCA")]
+    measured += [sequences(), same_bits(X, y), fits(X, y, start)]
+    if DEVICE.startswith("cuda"):
+        measured[0].facts["device"] = torch.cuda.get_device_name()
+    return measured + ([quality(data)] if data else [])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default=DEVICE)
+    parser.add_argument("--rows", type=int, default=N_ROWS)
+    parser.add_argument("--data", help="an npz file, for MAP over seeds")
+    given = parser.parse_args()
+    DEVICE, N_ROWS = given.device, given.rows
+    write("gpu" if DEVICE.startswith("cuda") else "gpu_script_tested_on_cpu", tables(given.data))

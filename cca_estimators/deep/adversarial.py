@@ -42,7 +42,7 @@ class AdversarialNet(TwoPlayerNet):
     def on_epoch_begin(self, net, **kwargs):
         """Tell the objective the share of the training that is done."""
         super().on_epoch_begin(net, **kwargs)
-        self.criterion_.begin_epoch((len(self.history) - 1) / self.last_epoch_)
+        self.criterion_.progress = (len(self.history) - 1) / self.last_epoch_
 
     def train_step(self, batch, **fit_params):
         """Train the adversary on the outputs for a batch, then the towers."""
@@ -53,8 +53,7 @@ class AdversarialNet(TwoPlayerNet):
             self.learn_opponent(self.criterion_.adversary_loss(seen))
         loss = self.get_loss(outputs, codes, X=views, training=True)
         self.learn(loss, batch)
-        figures = zip(self.figures, self.criterion_.figures, strict=True)
-        return {"loss": loss, "y_pred": outputs, **dict(figures)}
+        return {"loss": loss, "y_pred": outputs, **self.criterion_.figures}
 
 
 class AdversarialObjective(nn.Module):
@@ -73,15 +72,22 @@ class AdversarialObjective(nn.Module):
     def __init__(self, n_outputs, weight):
         super().__init__()
         self.weight = weight
-        self.figures = ()
+        self.figures = {}
         self.register_buffer("scale", torch.zeros(()), persistent=False)
+        self.progress = 0.0
         self.adversary = nn.Sequential(
             nn.Linear(n_outputs, _ADVERSARY_UNITS), nn.ReLU(), nn.Linear(_ADVERSARY_UNITS, 1)
         )
 
-    def begin_epoch(self, progress):
-        """Set the scale of the reversed gradient by the share of the training that is done."""
-        self.scale.fill_(self.weight * reversal_scale(progress))
+    @property
+    def progress(self):
+        """Share of the training that is done, which sets the scale of the reversed gradient."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value):
+        self._progress = value
+        self.scale.fill_(self.weight * reversal_scale(value))
 
     def forward(self, outputs, codes, views):
         """Return the loss of a batch."""
@@ -91,7 +97,8 @@ class AdversarialObjective(nn.Module):
         ]
         adversary = modality_loss(*logits)
         right = (logits[0] > 0).float().mean() + (logits[1] < 0).float().mean()
-        self.figures = embedding.detach(), adversary.detach(), right / 2
+        figures = embedding.detach(), adversary.detach(), right / 2
+        self.figures = dict(zip(AdversarialNet.figures, figures, strict=True))
         return embedding + adversary
 
     def adversary_loss(self, seen):

@@ -139,7 +139,7 @@ class RankingNet(TwoPlayerNet):
 
     def _positives(self, rows):
         """Return the outputs of each row itself or, for about half of them, of a neighbour."""
-        neighbours = self.neighbours[rows]
+        neighbours = torch.as_tensor(self.neighbours, device=rows.device)[rows]
         options = {"device": rows.device, "generator": self.draws_.on_device}
         chosen = torch.randint(neighbours.shape[1], (len(rows), 1), **options)
         itself = torch.rand(len(rows), **options) < 0.5

@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cca_estimators import CCA, CCCA, PerView
+from cca_estimators import CCA, CCCA, CKCCA, PerView, Views, mean_average_precision
 from cca_estimators.datasets import load_spoken_digits, make_views
 
 
@@ -73,3 +73,42 @@ def test_make_views_is_seeded_and_imbalanced_on_demand():
 def test_make_views_needs_room_for_its_latent_dimensions():
     with pytest.raises(ValueError, match=r"n_features=\(8, 20\) must be .* at least 14"):
         make_views(n_features=(8, 20))
+
+
+def test_the_class_is_a_cyclic_order_of_the_same_patterns():
+    options = {"n_steps": 5, "signal": "order", "shared_rank": 0, "noise": 0.0, "random_state": 0}
+    X, y = make_views(300, 4, (10, 12), **options)
+    for rows in X.values():
+        patterns, numbers = np.unique(
+            rows.round(9).reshape(-1, rows.shape[2]), axis=0, return_inverse=True
+        )
+        assert len(patterns) == 5
+        shown = numbers.reshape(300, 5)
+        assert (np.sort(shown, axis=1) == np.arange(5)).all()
+        starts = shown.argmin(axis=1)
+        orders = [np.roll(row, -start) for row, start in zip(shown, starts, strict=True)]
+        by_class = [
+            {tuple(order) for order, label in zip(orders, y, strict=True) if label == c}
+            for c in range(4)
+        ]
+        assert [len(each) for each in by_class] == [1] * 4
+        assert len(set.union(*by_class)) == 4
+        assert np.bincount(starts).min() > 30
+
+
+def test_the_order_of_the_steps_leaves_no_trace_in_the_means():
+    X, y = make_views(900, 4, (10, 12), n_steps=5, signal="order", noise=0.5, random_state=0)
+    rng = np.random.default_rng(0)
+    means = Views({name: rows.mean(axis=1) for name, rows in X.items()})
+    train, test = np.arange(600), np.arange(600, 900)
+    by_lot = (rng.standard_normal((300, 3)) for _ in range(2))
+    chance = mean_average_precision(*by_lot, y[test], y[test])
+    for method, views in ((CCCA(), X), (CCCA(), means), (CCA(3), means), (CKCCA(), means)):
+        score = method.fit(views[train], y[train]).score(views[test], y[test])
+        assert score == pytest.approx(chance, abs=0.03)
+
+
+def test_there_must_be_an_order_for_each_class():
+    for n_steps in (None, 3):
+        with pytest.raises(ValueError, match=f"n_steps={n_steps} .* n_classes=4 classes .* Raise"):
+            make_views(20, 4, (10, 12), n_steps=n_steps, signal="order")

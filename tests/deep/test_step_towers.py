@@ -5,7 +5,7 @@ import pytest
 from registry import embeddings
 from sklearn.base import clone
 
-from cca_estimators import CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, Views
+from cca_estimators import CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, Contrastive, Views
 from cca_estimators.datasets import make_views
 from cca_estimators.deep import METHODS
 from cca_estimators.deep.towers import ConvolutionTower, MLPTower, RecurrentTower, SequenceTower
@@ -98,3 +98,20 @@ def test_the_order_of_the_steps_is_learnt(method, tower):
     assert deep.score(X[test], y[test]) > 0.9
     means = Views({name: rows.mean(axis=1) for name, rows in X.items()})
     assert CCCA().fit(means[train], y[train]).score(means[test], y[test]) < 0.65
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (LSTMCCCA, {"lstm_size": 32, "learning_rate": 5e-3}),
+        (SDCCA, {"lstm_size": 32, "learning_rate": 5e-3}),
+        (CDCCA, {"tower": "convolution"}),
+        (Contrastive, {}),
+    ],
+)
+def test_cyclic_orders_that_begin_anywhere_are_learnt(method, options):
+    views = {"n_steps": 5, "signal": "order", "class_sep": 3.0, "noise": 0.5, "random_state": 0}
+    X, y = make_views(900, 4, (10, 12), shared_rank=2, **views)
+    small = {**SMALL, "hidden_layer_sizes": (64,), "max_epochs": 15}
+    fitted = method(**small, **options).fit(X[:600], y[:600])
+    assert fitted.score(X[600:], y[600:]) > 0.8

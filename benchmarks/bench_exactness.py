@@ -48,6 +48,21 @@ def hard_cases(x, y):
     }
 
 
+def wide_cases():
+    """Return views of which one or both have more features than rows."""
+    rng = np.random.default_rng(2)
+    x, y = (rng.standard_normal((40, width)) for width in (60, 50))
+    constant = np.full((40, 1), 3.3)
+    return {
+        "40 rows, 60 + 50 features": (x, y),
+        "40 rows, 60 + 8 features": (x, y[:, :8]),
+        "the same, duplicated and constant": (np.hstack([x, x[:, :9], constant]), y[:, :8]),
+        "the same, units from 1e-6 to 1e6": (x * 10.0 ** rng.uniform(-6, 6, 60), y[:, :8]),
+        "the same, means of 1e6": (x + 1e6, y[:, :8] - 1e6),
+        "200 rows, 600 + 500 features": tuple(rng.standard_normal((200, n)) for n in (600, 500)),
+    }
+
+
 def truth(x, y):
     """Return the correlations from orthonormal bases of the centred columns."""
     x, y = (linalg.orth(view - view.mean(axis=0)) for view in (x, y))
@@ -89,11 +104,11 @@ def rows():
     for name, (a, b) in hard_cases(x, y).items():
         error = np.abs(ours(a, b, 0.0) - expected).max()
         yield name, f"{error:.0e}", *(error_of(fit, a, b, expected) for fit in PEERS.values())
-    few = [np.random.default_rng(2).standard_normal((40, width)) for width in (60, 50)]
-    expected = regularised_truth(*few)
-    error = np.abs(ours(*few, RIDGE) - expected).max()
-    peers = (error_of(fit, *few, expected) for fit in PEERS.values())
-    yield f"40 rows, 60 + 50 features (ridge {RIDGE})", f"{error:.0e}", *peers
+    for name, (a, b) in wide_cases().items():
+        expected = regularised_truth(*(view - view.mean(axis=0) for view in (a, b)))
+        error = np.abs(ours(a, b, RIDGE) - expected).max()
+        peers = (error_of(fit, a, b, expected) for fit in PEERS.values())
+        yield f"{name} (ridge {RIDGE})", f"{error:.0e}", *peers
 
 
 def main():

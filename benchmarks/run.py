@@ -26,9 +26,17 @@ BY_NAME_ONLY = ("classes", "gpu", "learning")  # a quarter of an hour, or a GPU
 # Constants of the scripts that make them small, for --quick.
 QUICK = {
     "classes": {"N_SEEDS": 1},
+    "dask": {"N_ROWS": 2_000, "N_CHUNK": 500, "WIDTHS": (8, 16)},
     "epoch": {"N_ROWS": 800},
     "exactness": {},
     "gpu": {"DEVICE": "cpu", "N_ROWS": 400, "WIDTHS": (12, 16), "N_EPOCHS": 2, "PATIENCE": 0},
+    "galleries": {
+        "N_ROWS": 10_000,
+        "N_BLOCK": 3_000,
+        "N_SHORT": 5_000,
+        "N_CLUSTERS": 16,
+        "N_PROBE": 4,
+    },
     "index": {"N_GALLERY": 2_000, "N_QUERIES": 100, "SIZES": (500, 1_000, 2_000)},
     "kernel": {"SIZES": (200,), "ALL_THREADS": 200, "WIDE": (1_000, (8, 8))},
     "learning": {"METHODS": ["DCCA"], "N_SEEDS": 1},
@@ -47,6 +55,7 @@ QUICK = {
         "CLASSES": (10, 100),
         "COMPONENTS": (1, 10),
     },
+    "wide": {"SHAPES": ((50, (200, 300)),)},
     "triplets": {"N_ROWS": 64, "SIZES": (32, 64)},
 }
 

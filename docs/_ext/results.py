@@ -27,6 +27,8 @@ SUBJECTS = {
     },
     "linear": {
         "linear": "Time of a fit",
+        "wide": "More features than rows",
+        "dask": "On a local Dask cluster",
         "exactness": "Exactness",
         "memmap": "Files larger than memory",
         "scaling": "Growth with the rows",
@@ -37,7 +39,11 @@ SUBJECTS = {
         "triplets": "Triplets of a batch",
         "poster_table_generated": "Time of all methods, on generated views of the size of VEGAS",
     },
-    "search": {"map": "Mean average precision", "index": "Search in a gallery"},
+    "search": {
+        "map": "Mean average precision",
+        "index": "Search in a gallery",
+        "galleries": "Galleries on disk, approximate search",
+    },
     "runs": {"summary": "When the benchmarks were last run"},
 }
 

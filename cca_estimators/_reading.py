@@ -277,7 +277,7 @@ def as_numbers(rows, name):
     elif hasattr(rows, "iloc"):  # a DataFrame, whatever its columns are called
         rows = np.asarray(rows)
     elif hasattr(rows, "detach"):
-        rows = _of_tensor(rows)
+        rows = of_tensor(rows)
     elif not (isinstance(rows, np.ndarray) or hasattr(rows, "chunks")):  # files stay files
         rows = _of_array_like(rows, name)
     if _are_sequences(rows):
@@ -295,7 +295,7 @@ def as_given(rows, name):
     if isinstance(rows, (list, tuple)):
         rows = array_of_list(rows)
     if hasattr(rows, "detach"):
-        return _of_tensor(rows)
+        return of_tensor(rows)
     if is_dask(rows):
         return np.asarray(_of_dask(rows, name))
     if hasattr(rows, "chunks") and not hasattr(rows, "iloc"):
@@ -327,7 +327,8 @@ def _of_dask(rows, name):
     return rows.rechunk({axis: -1 for axis in range(1, rows.ndim)})
 
 
-def _of_tensor(rows):
+def of_tensor(rows):
+    """Return a tensor of any type, device and history as an array."""
     rows = rows.detach().cpu()
     return (rows.float() if str(rows.dtype) == "torch.bfloat16" else rows).numpy()
 

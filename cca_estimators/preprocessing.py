@@ -127,7 +127,7 @@ class PerView(ViewsTransformer):
         for name, rows in views.items():
             if _has_steps(rows):
                 steps, real = _steps(rows)
-                y_steps = y if y is None else np.repeat(y, rows.shape[1])[real]
+                y_steps = y if y is None else _repeated(y, rows)[real]
                 self.transformers_[name] = self._fitted(name, steps[real], y_steps)
                 first = steps[real][:1]
             else:
@@ -185,6 +185,13 @@ class PerView(ViewsTransformer):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _repeated(y, rows):
+    """Return the label of each row for each of its steps."""
+    if len(y) != len(rows):
+        raise ValueError(f"y has {len(y)} rows and X has {len(rows)}: each row needs one label.")
+    return np.repeat(y, rows.shape[1])
 
 
 def _check_free(name):

@@ -325,3 +325,21 @@ def test_widths_are_for_the_transformer_to_check(data):
     assert PerView(first=TfidfVectorizer()).fit(
         {"first": TEXTS, "second": np.ones((30, 2))}
     ).n_features_in_ == {"first": None, "second": 2}
+
+
+@pytest.mark.parametrize("n_labels", [5, 33])
+def test_labels_of_other_rows_are_refused_of_sequences_too(n_labels):
+    rng = np.random.default_rng(0)
+    X = {"audio": rng.standard_normal((20, 3, 4)), "visual": rng.standard_normal((20, 5))}
+    with pytest.raises(ValueError, match=f"y has {n_labels} rows and X has 20"):
+        PerView(StandardScaler()).fit(X, np.zeros(n_labels))
+
+
+def test_padding_keeps_the_type_of_the_output():
+    X = {"audio": np.ones((4, 3, 2), np.float32), "visual": np.ones((4, 2), np.float32)}
+    X["audio"][1, 2] = np.nan
+    X["audio"][:, 0] += np.arange(4, dtype=np.float32)[:, None]
+    output = PerView(StandardScaler()).fit_transform(X)["audio"]
+    assert output.dtype == np.float32
+    assert np.isnan(output[1, 2]).all()
+    assert np.isfinite(np.delete(output.reshape(-1, 2), 5, axis=0)).all()

@@ -9,6 +9,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array
 
 from cca_estimators._labels import read_labels
+from cca_estimators._reading import of_tensor
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._relevance import relevance_of
 
@@ -318,6 +319,7 @@ def _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_s
 def _checked(rows, labels, name, metric):
     """Return embeddings as a finite 2-D array and their labels as a 1-D one."""
     bits = [np.uint8, bool] if metric == "hamming" else []
+    rows = of_tensor(rows) if hasattr(rows, "detach") else rows
     rows = check_array(rows, dtype=[np.float64, np.float32, *bits], input_name=name)
     if metric == "hamming" and not np.isin(rows, (0, 1)).all():
         raise ValueError(f"{name} has values other than 0 and 1, which Hamming distance needs.")

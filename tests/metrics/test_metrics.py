@@ -7,6 +7,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import UndefinedMetricWarning
@@ -592,3 +593,21 @@ def test_bad_embeddings(two_views):
         cross_modal_map(Shrink(np.nan), X, y)
     with pytest.raises(ValueError, match="k=121 must be an int from 1 to the gallery's 120 items"):
         make_cross_modal_scorer(k=121)(Shrink(), X, y)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_figures_take_the_tensors_that_estimators_take(dtype):
+    query, gallery, *labels = make_embeddings(18)
+    tensors = [torch.from_numpy(rows).to(dtype).requires_grad_() for rows in (query, gallery)]
+    arrays = [rows.detach().double().numpy() for rows in tensors]
+    expected = mean_average_precision(*arrays, *labels)
+    measured = mean_average_precision(*tensors, *map(torch.from_numpy, labels))
+    assert measured == pytest.approx(expected, abs=1e-3 if dtype == torch.float16 else 1e-6)
+
+
+def test_recall_levels_are_handed_out_as_a_copy():
+    query, gallery, *labels = make_embeddings(19)
+    precision_recall_curve(query, gallery, *labels)[1][:] = 7
+    np.testing.assert_array_equal(
+        precision_recall_curve(query, gallery, *labels)[1], np.linspace(0, 1, 101)
+    )

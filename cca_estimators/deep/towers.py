@@ -364,7 +364,7 @@ class DenseSteps(nn.Module):
 
     def forward(self, states, real):
         """Return the summary of states (n, n_steps, size)."""
-        if real[:, self.n_steps :].any():
+        if real.shape[1] > self.n_steps and real[:, self.n_steps :].any():
             raise ValueError(
                 f"A sequence has {real.sum(dim=1).max()} steps, but the longest in fit had "
                 f"{self.n_steps}. Cut it to its first {self.n_steps} steps."

@@ -49,7 +49,7 @@ class CudaGraph:
         own = torch.cuda.default_generators[self.stream.device.index]
         states = [(each, each.clone_state()) for each in (own, *self.generators)]
         try:
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.graph(self.graph, stream=self.stream):
                 function()
         except RuntimeError:
             for generator, state in states:

@@ -195,8 +195,12 @@ def test_a_column_of_labels(estimator, data):
 def test_views_by_name_ignore_y_where_labels_are_not_used(estimator, data):
     X, y = data
     if is_supervised(estimator):
-        with pytest.raises(ValueError, match=r"y has shape \(60, 3\)"):
-            clone(estimator).fit(X, np.eye(3)[y])
+        several = y[:, None] + np.arange(2)  # no indicator
+        with pytest.raises(ValueError, match=r"y has shape \(60, 2\)"):
+            clone(estimator).fit(X, several)
+        if not estimator._several_labels:
+            with pytest.raises(ValueError, match=r"y has shape \(60, 3\)"):
+                clone(estimator).fit(X, np.eye(3)[y])
     else:
         expected = transformed(clone(estimator).fit(X), X)
         for target in (np.eye(3)[y], [{label} for label in y]):

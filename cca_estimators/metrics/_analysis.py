@@ -210,7 +210,7 @@ def to_mteb(scores, task_name, *, split="test", main_score="map", languages=()):
     Returns
     -------
     dict
-        For :func:`json.dump`.
+        For ``json.dump``.
 
     Examples
     --------

@@ -12,6 +12,8 @@ import numpy as np
 from scipy.signal import stft
 from sklearn.datasets import load_digits
 
+from cca_estimators._storage import replacing
+
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 ACCENTS = ["en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbclan"]
 VARIANTS = ["m1", "m3", "m7", "f2", "f4"]
@@ -96,7 +98,10 @@ def main():
         wave = speak(WORDS[digit], voices[group], rng.integers(*SPEEDS), rng.integers(*PITCHES))
         audio[i] = log_mel(mix(place(wave, rng), rng))
     path = Path(__file__).with_name("spoken_digits.npz")
-    np.savez_compressed(path, audio=audio, groups=groups.astype(np.uint8), test=test, voices=voices)
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(
+            file, audio=audio, groups=groups.astype(np.uint8), test=test, voices=voices
+        )
     print(
         f"{path}: {path.stat().st_size / 1e6:.2f} MB, {test.sum()} of {len(test)} rows to test on"
     )

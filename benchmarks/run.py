@@ -21,8 +21,8 @@ import _common
 
 FOLDER = Path(__file__).resolve().parent
 PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
-TAKE_DATA = ("classes", "learning", "quality")
-BY_NAME_ONLY = ("classes", "gpu", "learning")  # a quarter of an hour, or a GPU
+TAKE_DATA = ("classes", "learning", "noise", "quality")
+BY_NAME_ONLY = ("classes", "gpu", "learning", "noise")  # a quarter of an hour, or a GPU
 # Constants of the scripts that make them small, for --quick.
 QUICK = {
     "classes": {"N_SEEDS": 1},
@@ -43,6 +43,7 @@ QUICK = {
     "linear": {"N_ROWS": 500, "WIDTHS": (12, 16), "SIZES": (100, 200, 400, 800)},
     "map": {"N_ROWS": 300, "SIZES": (100, 200, 400)},
     "memmap": {"SIZES": (1_000, 2_000)},
+    "noise": {"METHODS": {"CCCA": {}}},
     "quality": {"PATIENCE": 20},
     "scaling": {
         "LONG": (1_000, 2_000),

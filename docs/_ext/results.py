@@ -20,6 +20,8 @@ SUBJECTS = {
         "quality": "Beside other libraries",
         "poster_table_digits": "The poster's protocol on the embedded digits",
         "poster_table_grid_digits": "The poster's protocol on digits of the GRID corpus",
+        "noise_uci_mfeat": "Wrong training labels, numerals of UCI",
+        "noise_grid_digits": "Wrong training labels, digits of the GRID corpus",
         "poster_table_vegas": "The poster's protocol on VEGAS",
         "poster_table_mv10k": "The poster's protocol on MV-10K",
         "learning_embedded": "Deep methods over seeds, on the embedded digits",

@@ -82,6 +82,18 @@ def test_padding_is_left_out_of_the_spread():
         spread_of(np.where(np.arange(60).reshape(4, 5, 3) == 19, np.nan, 1.0), "audio", True)
 
 
+def test_rows_that_are_nan_throughout_are_padding_in_sequences_alone():
+    flat = np.ones((4, 3))
+    flat[2] = np.nan
+    for over_steps in (True, False):
+        with pytest.raises(ValueError, match="'audio' contains NaN .* row 2, feature 0"):
+            spread_of(flat, "audio", over_steps)
+    steps = np.arange(24.0).reshape(4, 2, 3)
+    steps[2, 1] = np.nan
+    with pytest.raises(ValueError, match="'audio' contains NaN .* row 2, feature 3"):
+        spread_of(steps, "audio", over_steps=False)
+
+
 @each_deep
 @pytest.mark.parametrize("unit", [2.0**-100, 2.0**100])
 def test_units_do_not_matter(data, method, unit):

@@ -130,7 +130,8 @@ class RowSpace:
     def __init__(self, rows, name, scaled=False):
         self._rows, self._name = np.asarray(rows[:]).reshape(len(rows), -1), name
         self.n_features = self._rows.shape[1]
-        self.eps = np.finfo(self._floats(slice(0, 1)).dtype).eps
+        self._single = _squares_fit_float32(self._rows)
+        self.eps = np.finfo(_reading.float_of(self._rows.dtype)).eps
         self.mean = np.concatenate([self._mean(taken) for taken in self._slices()])
         self._divisors = self._deviations(scaled) if scaled else None
         gram = self._gram()
@@ -194,7 +195,8 @@ class RowSpace:
 
     def _floats(self, taken):
         block = self._rows[:, taken]
-        return block.astype(_reading.float_of(block.dtype), copy=False)
+        dtype = np.dtype(np.float32) if self._single else np.dtype(np.float64)
+        return block.astype(dtype, copy=False)
 
     def _mean(self, taken):
         block = self._floats(taken)
@@ -217,6 +219,14 @@ class RowSpace:
         if self._divisors is None:
             return block, mean
         return _centred(block, mean) / self._divisors[taken].astype(block.dtype), None
+
+
+def _squares_fit_float32(rows):
+    """Tell whether rows are float32, and neither so large nor so small that squares lose digits."""
+    if rows.dtype != np.float32:
+        return False
+    largest = max(float(rows.max()), -float(rows.min()))
+    return 1e-12 < largest < 1e15
 
 
 def _root_mean_square(block):

@@ -1,9 +1,12 @@
 """More features than rows: equal to the form of covariances, to a closed form, and exact."""
 
+import warnings
+
 import h5py
 import numpy as np
 import pytest
 from scipy import linalg
+from sklearn.base import clone
 
 from cca_estimators import CCA, CCCA, TNNCCCA, Views
 from cca_estimators._algebra import wide
@@ -168,3 +171,15 @@ def test_first_stages_of_deep_estimators_take_it(monkeypatch):
     monkeypatch.setattr(wide, "RowSpace", lambda *a, **k: taken.append(a) or RowSpace(*a, **k))
     TNNCCCA(hidden_layer_sizes=(8,), max_epochs=1, random_state=0).fit(X, y)
     assert len(taken) == 2
+
+
+@pytest.mark.parametrize("scale", [1e-23, 1e-35, 1e30])
+def test_squares_that_float32_cannot_hold_are_taken_in_float64(scale):
+    X, _, y = data()
+    for method in (CCA(2), CCA(2, reg=0.0), CCCA()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # without a ridge, all is ambiguous
+            expected = clone(method).fit(X, y).correlations_
+            tiny = {name: (scale * rows).astype(np.float32) for name, rows in X.items()}
+            fitted = clone(method).fit(tiny, y)
+        np.testing.assert_allclose(fitted.correlations_, expected, rtol=1e-3)

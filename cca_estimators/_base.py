@@ -22,7 +22,7 @@ from cca_estimators._compat import (
     get_output_config,
     validate_parameter_constraints,
 )
-from cca_estimators._labels import (
+from cca_estimators._reading.labels import (
     is_indicator,
     label_array,
     looks_like_a_view,

@@ -10,10 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
+from cca_estimators._algebra.cross_fitting import cross_fitted
 from cca_estimators._algebra.kernels import as_rows
 from cca_estimators._base import CrossModalEstimator
 from cca_estimators._compat import HasMethods, Interval
-from cca_estimators._cross_fitting import cross_fitted
 
 __all__ = ["SemanticMatching"]
 

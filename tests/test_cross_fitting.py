@@ -8,7 +8,12 @@ from scipy.stats import ortho_group
 from sklearn.metrics.pairwise import rbf_kernel
 
 from cca_estimators import CCCA, CKCCA, Views, mean_average_precision
-from cca_estimators._cross_fitting import cross_fitted, folds_for, rotation, stratified_folds
+from cca_estimators._algebra.cross_fitting import (
+    cross_fitted,
+    folds_for,
+    rotation,
+    stratified_folds,
+)
 from cca_estimators.datasets import make_views
 
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.exceptions import DataConversionWarning
 
 from cca_estimators import CCCA, cross_modal_map, mean_average_precision
-from cca_estimators._labels import label_array, looks_like_a_view
+from cca_estimators._reading.labels import label_array, looks_like_a_view
 from cca_estimators.datasets import make_views
 
 

@@ -21,7 +21,7 @@ from cca_estimators import (
     SemanticMatching,
     Views,
 )
-from cca_estimators._cross_fitting import cross_fitted
+from cca_estimators._algebra.cross_fitting import cross_fitted
 from cca_estimators.datasets import make_views
 
 DEEP = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0, "device": "cpu"}

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from cca_estimators import _reading
 from cca_estimators._algebra.moments import ClassScatter, Cross, PairedScatter
-from cca_estimators._labels import label_array
+from cca_estimators._reading.labels import label_array
 
 _FAN_IN = 8
 

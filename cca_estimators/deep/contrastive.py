@@ -10,7 +10,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from torch import nn
 
 from cca_estimators._compat import Interval, StrOptions
-from cca_estimators._labels import has_label
+from cca_estimators._reading.labels import has_label
 from cca_estimators.deep.losses.contrastive import (
     class_loss,
     mixed,

@@ -9,8 +9,8 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state, get_tags
 from torch import nn
 
+from cca_estimators._algebra.cross_fitting import cross_fitted
 from cca_estimators._compat import HasMethods, Interval, StrOptions
-from cca_estimators._cross_fitting import cross_fitted
 from cca_estimators.deep.losses.triplets import triplet_loss
 from cca_estimators.deep.training.docs import documented
 from cca_estimators.deep.training.estimator import HeadedEmbedding

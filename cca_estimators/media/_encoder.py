@@ -13,8 +13,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_memory
 
 from cca_estimators import _storage
+from cca_estimators._algebra.namespace import device_name
 from cca_estimators._compat import HasMethods, Interval, fit_context
-from cca_estimators._devices import device_name
 from cca_estimators._reading import pad_steps
 from cca_estimators.views import n_rows, take_rows
 

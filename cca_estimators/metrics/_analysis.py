@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from cca_estimators._labels import read_labels
+from cca_estimators._reading.labels import read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _compared
 from cca_estimators.metrics._relevance import indicators

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array
 
-from cca_estimators._labels import read_labels
 from cca_estimators._reading import of_tensor
+from cca_estimators._reading.labels import read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._relevance import relevance_of
 

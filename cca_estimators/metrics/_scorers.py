@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import UndefinedMetricWarning
 
-from cca_estimators._labels import has_label, read_labels
+from cca_estimators._reading.labels import has_label, read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _measure, ndcg
 

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from torch import nn
 
 from cca_estimators import AGAH, CCA, CCCA, CKCCA, TNNCCCA
-from cca_estimators._cross_fitting import cross_fitted
+from cca_estimators._algebra.cross_fitting import cross_fitted
 from cca_estimators.datasets import make_views
 
 SMALL = {

@@ -18,9 +18,9 @@ from skorch.history import History
 from skorch.utils import noop
 from torch import nn
 
+from cca_estimators._algebra.namespace import device_name
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
-from cca_estimators._devices import device_name
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor

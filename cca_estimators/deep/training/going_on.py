@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from cca_estimators._base import CrossModalEstimator, _check_n_rows
-from cca_estimators._labels import label_array
+from cca_estimators._reading.labels import label_array
 
 _MAY_CHANGE = {
     "batch_size",

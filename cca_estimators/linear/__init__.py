@@ -24,7 +24,7 @@ from cca_estimators._algebra.moments import (
 )
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
 from cca_estimators._compat import Interval, StrOptions
-from cca_estimators._incremental import IncrementalEstimator, sorted_labels
+from cca_estimators.linear._incremental import IncrementalEstimator, sorted_labels
 from cca_estimators.views import n_rows
 
 __all__ = ["CCA", "CCCA"]

@@ -373,3 +373,11 @@ def test_the_adversary_takes_five_steps_at_ten_times_the_rate(data, method):
     group = fitted.net_.opponent_optimizer_.param_groups[0]
     assert group["lr"] == pytest.approx(1e-2)
     assert group["betas"] == (0.5, 0.9)
+
+
+@pytest.mark.parametrize(("width", "half"), [(8, 4), (1, 1)])
+def test_layers_of_a_critic(width, half):
+    critic = AsymmetricObjective(width, 3, 5, 0.3, 0.2, 0.7).critics[1]
+    shapes = [tuple(layer.weight.shape) for layer in critic[::2]]
+    assert shapes == [(width, width), (half, width), (1, half)]
+    assert [layer.negative_slope for layer in critic[1::2]] == [0.2, 0.2]

@@ -235,3 +235,12 @@ def test_sizes_of_layers_are_checked(data, sizes):
     X, y = data
     with pytest.raises(ValueError, match="hidden_layer_sizes=.* holds .*integer of 1 or more"):
         CDCCA(**{**SMALL, "hidden_layer_sizes": sizes}).fit(X, y)
+
+
+def test_a_block_of_one_row_is_refused(data):
+    X, y = data
+    fitted = CDCCA(**SMALL).partial_fit(X, y)
+    before = vars(fitted).copy()
+    with pytest.raises(ValueError, match=r"'audio' has 1 row\(s\); a minimum of 2"):
+        fitted.partial_fit(X[:1], y[:1])
+    assert_unchanged(fitted, before)

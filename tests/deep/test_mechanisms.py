@@ -381,3 +381,14 @@ def test_layers_of_a_critic(width, half):
     shapes = [tuple(layer.weight.shape) for layer in critic[::2]]
     assert shapes == [(width, width), (half, width), (1, half)]
     assert [layer.negative_slope for layer in critic[1::2]] == [0.2, 0.2]
+
+
+@pytest.mark.parametrize(("n_pretrain", "n_calls"), [(5, 0), (0, 1)])
+def test_neighbours_are_positives_after_pretraining_alone(data, n_pretrain, n_calls, monkeypatch):
+    net, batch = trained_ugach(data, n_pretrain=n_pretrain)
+    calls, positives = [], net._positives
+    monkeypatch.setattr(net, "_positives", lambda rows: calls.append(rows) or positives(rows))
+    with net._drawing():
+        net.draws_.seed(0)
+        net.train_step(batch)
+    assert len(calls) == n_calls

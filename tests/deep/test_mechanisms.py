@@ -392,3 +392,22 @@ def test_neighbours_are_positives_after_pretraining_alone(data, n_pretrain, n_ca
         net.draws_.seed(0)
         net.train_step(batch)
     assert len(calls) == n_calls
+
+
+def test_the_loss_of_the_discriminator_is_the_mean_hinge_of_both_views(data, monkeypatch):
+    net, batch = trained_ugach(data, n_pretrain=5)
+    following = (torch.arange(40)[:, None] + 1) % 40
+    monkeypatch.setattr(torch.Tensor, "multinomial", lambda *_, **__: following)
+    with torch.no_grad():
+        net._set_training(True)
+        x, y = net.module_(**batch[0])
+    expected = 0.0
+    for query, item in ((x, y), (y, x)):
+        for i in range(40):
+            near = (query[i] - item[i]).square().sum()
+            far = (query[i] - item[(i + 1) % 40]).square().sum()
+            expected += max(0.0, float(8 / 8 + near - far)) / 80
+    with net._drawing():
+        net.draws_.seed(0)
+        loss = net.train_step(batch)["loss"]
+    assert loss.item() == pytest.approx(expected, rel=1e-4)

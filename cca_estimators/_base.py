@@ -452,7 +452,6 @@ class CrossModalEstimator(ViewsTransformer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._supervised
-        tags.input_tags.allow_nan = self._missing_partners
         return tags
 
 

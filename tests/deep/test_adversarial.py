@@ -26,7 +26,7 @@ players = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def data():
     X, y = make_views(300, 4, (12, 16), shared_rank=3, random_state=0)
-    return Views(audio=X["audio"] + 1.5, visual=X["visual"]), y
+    return Views(audio=np.exp(X["audio"]), visual=X["visual"]), y  # views of different shapes
 
 
 def figures(estimator, name):

@@ -359,10 +359,16 @@ class CrossModalEstimator(ViewsTransformer):
         self._fit(views, None if y is None else y[whole])
 
     def _present(self, views):
-        """Return which rows of each view are there, or nothing if all are."""
+        """Return which rows of each view are there, or nothing if all are.
+
+        In one array, one NaN may be all that a row of a narrow view holds: there it is an error.
+        """
         present = {name: _reading.present_rows(rows) for name, rows in views.items()}
         if not self._missing_partners or all(rows is None for rows in present.values()):
             return {}
+        if not isinstance(self.n_features_in_, dict):
+            for name, rows in views.items():
+                _reading.check_finite(rows, name)
         return {
             name: np.ones(n_rows(views[name]), bool) if rows is None else rows
             for name, rows in present.items()

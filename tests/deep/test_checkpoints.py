@@ -40,7 +40,7 @@ class InterruptOnce(Callback):
 def interrupted(method, X, y, folder, epoch=4):
     """Interrupt a fit, throw it away, and return one that went on from its file."""
     options = {"checkpoint": folder, "callbacks": [InterruptOnce(epoch)]}
-    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
+    with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
         clone(method).set_params(**options).fit(X, y)
     assert len(list(folder.iterdir())) == 1
     return clone(method).set_params(checkpoint=folder)
@@ -113,11 +113,11 @@ def test_fits_that_differ_never_share_a_file(data, tmp_path):
     ]
     for method, rows, labels in fits:
         options = {"checkpoint": tmp_path, "callbacks": [InterruptOnce(3)]}
-        with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
+        with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
             clone(method).set_params(**options).fit(rows, labels)
     assert len(list(tmp_path.iterdir())) == len(fits)
     once = clone(base).set_params(checkpoint=tmp_path, verbose=0, callbacks=[InterruptOnce(5)])
-    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
+    with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
         once.fit(X, y)
     assert len(list(tmp_path.iterdir())) == len(fits)
 

@@ -92,7 +92,9 @@ def test_what_training_cannot_go_on_with_is_refused(data, method, change, told):
         with pytest.raises(ValueError, match=told):
             go_on(X, y)
     assert_unchanged(fitted, before)
-    fitted.set_params(warm_start=False).fit(X, y)
+    fitted.set_params(**{name: method(**SMALL).get_params()[name] for name in change})
+    assert len(fitted.set_params(hidden_layer_sizes=(8 + 8,)).fit(X, y).history_) == 8
+    fitted.set_params(warm_start=False, **change).fit(X, y)
     assert len(fitted.history_) == 4
 
 
@@ -159,7 +161,7 @@ def test_an_interrupt_leaves_the_last_whole_epoch_and_is_raised(data, method):
     X, y = data
     interrupt = Interrupt(3)
     stopped = method(**SMALL, batch_size=50, warm_start=True, callbacks=[interrupt])
-    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="epoch 2, the last"):
+    with pytest.warns(UserWarning, match="epoch 2, the last"), pytest.raises(KeyboardInterrupt):
         stopped.fit(X, y)
     two = method(**{**SMALL, "max_epochs": 2}, batch_size=50)
     if method is not ACMR:  # whose schedule knows the number of epochs
@@ -194,7 +196,7 @@ def test_an_interrupt_in_the_first_epoch_leaves_nothing(data):
 def test_an_interrupt_ends_a_search(data):
     X, y = data
     search = GridSearchCV(CDCCA(**SMALL, callbacks=[Interrupt(3)]), {"dropout": [0.0, 0.1]}, cv=2)
-    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
+    with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
         search.fit(X, y)
     assert not hasattr(search, "cv_results_")
 

@@ -394,20 +394,29 @@ def test_neighbours_are_positives_after_pretraining_alone(data, n_pretrain, n_ca
     assert len(calls) == n_calls
 
 
-def test_the_loss_of_the_discriminator_is_the_mean_hinge_of_both_views(data, monkeypatch):
+def test_losses_of_a_step_of_ugach_are_those_of_a_loop(data, monkeypatch):
     net, batch = trained_ugach(data, n_pretrain=5)
     following = (torch.arange(40)[:, None] + 1) % 40
     monkeypatch.setattr("cca_estimators.deep.ugach.draw", lambda *_: following)
     with torch.no_grad():
         net._set_training(True)
         x, y = net.module_(**batch[0])
-    expected = 0.0
-    for query, item in ((x, y), (y, x)):
+        scores = net.criterion_.scores(batch[0])
+    discriminator = generator = 0.0
+    for query, item, logits in ((x, y, scores[0]), (y, x, scores[1])):
+        hinges = []
         for i in range(40):
             near = (query[i] - item[i]).square().sum()
             far = (query[i] - item[(i + 1) % 40]).square().sum()
-            expected += max(0.0, float(8 / 8 + near - far)) / 80
+            hinges.append(max(0.0, float(8 / 8 + near - far)))
+        rewards = [1 / (1 + math.exp(-hinge)) for hinge in hinges]
+        for i, reward in enumerate(rewards):
+            others = (sum(rewards) - reward) / 39
+            chosen = logits[i, (i + 1) % 40] - logits[i].logsumexp(dim=0)
+            generator -= (reward - others) * float(chosen) / 40
+        discriminator += sum(hinges) / 80
     with net._drawing():
         net.draws_.seed(0)
-        loss = net.train_step(batch)["loss"]
-    assert loss.item() == pytest.approx(expected, rel=1e-4)
+        step = net.train_step(batch)
+    assert step["loss"].item() == pytest.approx(discriminator, rel=1e-4)
+    assert step["generator_loss"].item() == pytest.approx(generator, rel=1e-3, abs=1e-5)

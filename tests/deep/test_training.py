@@ -140,7 +140,7 @@ class Interrupt(Callback):
 def test_an_interrupt_keeps_what_was_learnt(data):
     X, y = data
     stopped = CDCCA(**SMALL, callbacks=[Interrupt()])
-    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="weights of epoch 2"):
+    with pytest.warns(UserWarning, match="weights of epoch 2"), pytest.raises(KeyboardInterrupt):
         stopped.fit(X, y)
     two = CDCCA(**{**SMALL, "max_epochs": 2}).fit(X, y)
     assert_same(stopped.transform(X), two.transform(X), rtol=1e-5, atol=1e-6)

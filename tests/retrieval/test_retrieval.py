@@ -440,8 +440,10 @@ def test_it_is_an_estimator(data):
 def test_refitting_forgets_and_a_failed_one_changes_nothing(data):
     X, y = data
     index = CrossModalIndex(CCCA(n_components=2)).fit(X, y, ids=np.arange(80))
+    broken = X["visual"].copy()
+    broken[3, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        index.fit({"audio": X["audio"], "visual": np.full((80, 9), np.nan)}, y)
+        index.fit({"audio": X["audio"], "visual": broken}, y)
     before = index.estimator_
     with pytest.raises(ValueError, match="There are 1 ids for 40 rows"):
         index.fit(X[:40], y[:40], ids=[1])

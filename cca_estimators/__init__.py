@@ -4,12 +4,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from cca_estimators.display import (
-    EmbeddingDisplay,
-    LossCurveDisplay,
-    RetrievalCurveDisplay,
-    RetrievalDisplay,
-)
 from cca_estimators.kernel import CKCCA, KCCA
 from cca_estimators.linear import CCA, CCCA
 from cca_estimators.metrics import (
@@ -21,7 +15,6 @@ from cca_estimators.metrics import (
 from cca_estimators.persistence import load, save
 from cca_estimators.preprocessing import PerView
 from cca_estimators.retrieval import CrossModalIndex
-from cca_estimators.semantic import SemanticMatching
 from cca_estimators.views import Views
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names that are imported when used
@@ -43,6 +36,13 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names that are im
         UGACH,
         Contrastive,
     )
+    from cca_estimators.display import (
+        EmbeddingDisplay,
+        LossCurveDisplay,
+        RetrievalCurveDisplay,
+        RetrievalDisplay,
+    )
+    from cca_estimators.semantic import SemanticMatching
 
 __version__ = "0.2.0.dev0"
 
@@ -58,7 +58,14 @@ _DEEP = (
     "UCAL",
     "UGACH",
 )
-# imported when first used: PyTorch takes seconds
+_DISPLAYS = ("EmbeddingDisplay", "LossCurveDisplay", "RetrievalCurveDisplay", "RetrievalDisplay")
+# imported when first used: PyTorch takes seconds, and what others bring of scikit-learn as long as
+# all the rest
+_HOMES = {
+    **dict.fromkeys(_DEEP, "deep"),
+    **dict.fromkeys(_DISPLAYS, "display"),
+    "SemanticMatching": "semantic",
+}
 _MODULES = ("base", "datasets", "deep", "display", "metrics", "retrieval")
 
 __all__ = [
@@ -98,8 +105,8 @@ __all__ = [name for name in __all__ if name not in _ABSENT]
 
 
 def __getattr__(name):
-    if name in _DEEP:
-        return getattr(import_module("cca_estimators.deep"), name)
+    if name in _HOMES:
+        return getattr(import_module(f"cca_estimators.{_HOMES[name]}"), name)
     if name in _MODULES:
         return import_module(f"cca_estimators.{name}")
     raise AttributeError(f"module 'cca_estimators' has no attribute {name!r}")

@@ -80,8 +80,8 @@ def stratified_folds(codes, n_folds, rng):
     Examples
     --------
     >>> folds = stratified_folds(np.array([0, 1, 1, 0, 0, 0, 2]), 2, np.random.RandomState(0))
-    >>> np.bincount(folds[[0, 3, 4, 5]]), np.bincount(folds[[1, 2]]), folds[6]
-    (array([2, 2]), array([1, 1]), np.int64(-1))
+    >>> np.bincount(folds[[0, 3, 4, 5]]), np.bincount(folds[[1, 2]]), int(folds[6])
+    (array([2, 2]), array([1, 1]), -1)
     """
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]

@@ -517,7 +517,7 @@ class CKCCA(KernelEmbedding):
 
     def _in_proportion(self, n_rows, y, rng):
         """Return an order of the rows whose leading parts hold the classes in their proportions."""
-        y = y.argmax(axis=1) if issparse(y) else y
+        y = np.asarray(y.argmax(axis=1)).ravel() if issparse(y) else y
         order = rng.permutation(n_rows)
         ranks = np.empty(n_rows)
         for code in range(len(self.classes_)):

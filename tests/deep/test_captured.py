@@ -90,7 +90,7 @@ def test_recorded_steps_are_the_ordinary_ones(method, data, graphs, monkeypatch)
     assert replayed == (0 if isinstance(graphs()[0], Refusing) else n_steps - ordinary_steps)
     monkeypatch.setattr(Net, "_graph", None)
     ordinary = fitted(method, data, dropout=0.2, **options)
-    np.testing.assert_allclose(losses(recorded), losses(ordinary), rtol=1e-3)
+    np.testing.assert_allclose(losses(recorded), losses(ordinary), rtol=3e-3)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def test_the_way_from_videos_to_a_picture_runs(tmp_path, monkeypatch):
     assert len([line for line in CODE[1].splitlines() if line]) <= 15
     few = CODE[1].replace("n_clips=300", "n_clips=60, random_state=0").replace("1::70", "1::20")
     monkeypatch.chdir(tmp_path)
+    plt.close("all")
     plt.switch_backend("agg")
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append((self, path)))

@@ -1,6 +1,11 @@
 """Fixtures that all tests share."""
 
+import os
 from pathlib import Path
+
+# Small arrays gain nothing by threads, and fits of a pool's processes, which have one thread each,
+# equal those of this process to the bit at the same number. Read when NumPy and PyTorch are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -209,9 +209,17 @@ def test_an_interruption_keeps_what_is_finished(npz):
     assert all(json.loads(line)["key"] for line in lines(npz))
 
 
-def test_poster_has_a_figure_for_every_method_but_its_successor(poster):
-    assert set(poster.METHODS) - set(poster.POSTER) == {"S-DCCA"}
-    assert list(poster.METHODS)[:12] == list(poster.POSTER)
+def test_methods_that_the_poster_has_no_figure_of_come_last_and_are_marked(poster, npz, capsys):
+    added = ["S-DCCA", "C-CCA, posteriors", "C-KCCA, posteriors", "Contrastive"]
+    assert list(poster.METHODS) == [*poster.POSTER, *added]
+    given = ["--data", str(npz), "--out", str(npz.with_suffix(".csv")), "--folds", "1"]
+    assert poster.main([*given, "--methods", "C-CCA", "C-CCA, posteriors"]) == 0
+    told = [line.strip().split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"C-CCA", "C-CCA, posteriors (added)"} < set(told)
+
+
+def test_every_method_trains_for_its_default_number_of_epochs(poster):
+    assert not any("max_epochs" in method.options for method in poster.METHODS.values())
 
 
 def test_compare_counts_runs_and_reports_what_is_missing(common):

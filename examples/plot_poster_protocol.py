@@ -69,5 +69,5 @@ plt.show()
 # C-CCA and C-DCCA, which learn from the classes, are ahead of CCA and DCCA, which learn from the
 # pairs, by more than the folds differ; networks and kernels are ahead of linear maps.
 #
-# The script ``benchmarks/poster_table.py`` runs all thirteen methods by this protocol, on the files
-# of VEGAS and MV-10K as well as on these digits, and prints their figures beside the poster's.
+# The script ``benchmarks/poster_table.py`` runs all methods by this protocol, on the files of VEGAS
+# and MV-10K as well as on these digits, and prints their figures beside the poster's.

@@ -4,8 +4,8 @@
 
 For each fold and method a fresh process tunes and fits the method on the training part, and ranks
 the test part in both directions. Methods with a grid are tuned by cross-validation of 3 folds
-within the training part; the settings are the same for all data, see METHODS, and else the defaults.
-Methods that the poster has no figures of are marked as added.
+within the training part; the settings, see METHODS, are the same for all data, and else the
+defaults. Methods that the poster has no figures of are marked as added.
 
 Results are kept as they come, in a file next to --out with the ending .jsonl. After an interruption
 (Ctrl-C), the same command goes on where it was; other data or settings are other results.

@@ -57,9 +57,10 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
             Views of shape (n_samples, n_features) or (n_samples, n_steps, n_features) with aligned
             rows; or both side by side in one array, see `view_split`.
-        y : array-like of shape (n_samples,), default=None
-            Class labels; ignored by unsupervised estimators. A second view is no y: beside one
-            array, a y of two dimensions is refused.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Class labels, or an indicator of several, dense or sparse; ignored by unsupervised
+            estimators. A second view is no y: beside one array, a y of two dimensions that is no
+            indicator is refused.
 
         Returns
         -------
@@ -429,15 +430,22 @@ class CrossModalEstimator(ViewsTransformer):
         members = read_labels(y)
         _check_n_labels(members, n_samples)
         n_labels = members.sum(axis=1)
+        self._check_all_labelled(n_labels)
+        self._settle_classes(np.flatnonzero(members.sum(axis=0)))
+        members = members[:, self.classes_]
+        return members.indices if (n_labels == 1).all() else members
+
+    def _check_all_labelled(self, n_labels):
         if not n_labels.all():
             raise ValueError(
                 f"y has {np.count_nonzero(n_labels == 0)} rows without a label, the first of them "
                 f"row {n_labels.argmin()}. {type(self).__name__} learns from labels: drop these "
                 "rows."
             )
-        self.classes_ = np.flatnonzero(members.sum(axis=0))
-        members = members[:, self.classes_]
-        return members.indices if (n_labels == 1).all() else members
+
+    def _settle_classes(self, given):
+        """Set `classes_` by the classes of the labels given, sorted."""
+        self.classes_ = given
 
     def _class_codes(self, y, n_samples):
         """Read labels into `classes_` and return them as integers from 0."""
@@ -445,8 +453,9 @@ class CrossModalEstimator(ViewsTransformer):
         y = label_array(y)
         _check_n_labels(y, n_samples)
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        return codes
+        given, codes = np.unique(y, return_inverse=True)
+        self._settle_classes(given)
+        return np.searchsorted(self.classes_, given)[codes]
 
     def _check_there(self, y):
         if y is None:

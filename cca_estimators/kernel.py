@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils import check_random_state
@@ -37,6 +36,7 @@ from cca_estimators._algebra.moments import (
 from cca_estimators._algebra.solver import bounded, solve, with_fixed_signs
 from cca_estimators._base import CrossModalEstimator
 from cca_estimators._compat import Interval, StrOptions
+from cca_estimators._reading.labels import strata
 from cca_estimators.metrics import mean_average_precision
 
 __all__ = ["CKCCA", "KCCA"]
@@ -517,7 +517,7 @@ class CKCCA(KernelEmbedding):
 
     def _in_proportion(self, n_rows, y, rng):
         """Return an order of the rows whose leading parts hold the classes in their proportions."""
-        y = np.asarray(y.argmax(axis=1)).ravel() if issparse(y) else y
+        y = strata(y)
         order = rng.permutation(n_rows)
         ranks = np.empty(n_rows)
         for code in range(len(self.classes_)):

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
 from cca_estimators._algebra.cross_fitting import cross_fitted
 from cca_estimators._algebra.kernels import as_rows
+from cca_estimators._algebra.moments import class_members
 from cca_estimators._base import CrossModalEstimator
 from cca_estimators._compat import HasMethods, Interval
 
@@ -31,6 +33,10 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
     On the views themselves, ``estimator=None``, that is *semantic matching*. The classifiers learn
     from cross-fitted variates, each row's from an estimator of the other folds, for those of the
     estimator that knows the row are cleaner than a new row's.
+
+    Of rows with several labels, given as an indicator, a classifier for each label learns whether a
+    row has it (one versus rest), and the embedding is the probabilities of all labels, each less
+    the share of the rows that have it.
 
     It serves the retrieval of classes: items of one class look alike to it, and where they should
     be told apart, as in `score` without labels, `append_variates` puts the variates beside the
@@ -63,9 +69,10 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
     estimator_ : estimator or None
         The joint embedding, fitted on all rows.
     classifiers_ : dict of estimator
-        The classifier of each view, by name.
+        The classifier of each view, by name; of several labels a
+        :class:`~sklearn.multiclass.OneVsRestClassifier`.
     class_shares_ : ndarray of shape (n_classes,)
-        Share of each class in the training rows.
+        Share of the training rows that have each class.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     n_components_ : int
@@ -109,6 +116,7 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         "random_state": ["random_state"],
     }
     _supervised = True
+    _several_labels = True
 
     def __init__(
         self,
@@ -136,9 +144,10 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         ----------
         X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
             As in `fit`.
-        y : array-like of shape (n_samples,), default=None
-            Class labels: rows of the same class are relevant to each other. None: each row is
-            relevant to its own partner only, which class posteriors cannot find.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Class labels: rows of the same class, or that share one of several labels, are relevant
+            to each other. None: each row is relevant to its own partner only, which class
+            posteriors cannot find.
 
         Returns
         -------
@@ -160,10 +169,12 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         return super().score(X, y)
 
     def _fit(self, views, y):
-        labels = self.classes_[y]
-        self.class_shares_ = np.bincount(y) / len(y)
+        labels = y if y.ndim > 1 else self.classes_[y]
+        members = class_members(y)
+        self.class_shares_ = members.sum(axis=0) / members.shape[0]
         variates = self._fit_estimator(views, y, labels)
         classifier = self._classifier()
+        classifier = OneVsRestClassifier(classifier) if y.ndim > 1 else classifier
         self.classifiers_ = {
             name: clone(classifier).fit(rows, labels) for name, rows in variates.items()
         }

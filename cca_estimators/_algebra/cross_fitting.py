@@ -9,7 +9,9 @@ that brings the class centroids of both views together.
 import numpy as np
 from sklearn.base import clone
 
+from cca_estimators._algebra.moments import class_members
 from cca_estimators._reading import some_rows
+from cca_estimators._reading.labels import strata
 
 _FEW_ROWS = 12  # of the median class: with fewer, what a fold leaves out costs more than it mends
 
@@ -23,9 +25,9 @@ def cross_fitted(estimator, views, codes, labels, n_folds, rng):
         Clones of it are fitted.
     views : dict of array-like
         Rows of each view.
-    codes : ndarray of int, shape (n,)
-        Class of each row, from 0.
-    labels : ndarray, shape (n,)
+    codes : ndarray of int, shape (n,), or indicator, shape (n, n_classes)
+        Class of each row, from 0, or several.
+    labels : ndarray, shape (n,), or indicator
         What the estimator learns from.
     n_folds : int
         See `folds_for`; 1: the variates of the estimator itself.
@@ -67,15 +69,16 @@ def folds_for(codes, n_folds):
     >>> folds_for(np.repeat([0, 1, 2], 9), 5)
     1
     """
-    typical = int(np.median(np.bincount(codes)))
+    typical = int(np.median(class_members(codes).sum(axis=0)))
     return min(n_folds, typical) if typical >= _FEW_ROWS else 1
 
 
 def stratified_folds(codes, n_folds, rng):
     """Return the fold of each row, every class in all folds alike; -1: a class of one row.
 
-    That row stays with every fold, so that all know all classes. Nothing but the generator, the
-    number of rows and their codes decides: processes that hold parts of the rows draw the same.
+    That row stays with every fold, so that all know all classes. Rows with several labels are
+    divided by a rare one, see `strata`. Nothing but the generator, the number of rows and their
+    codes decides: processes that hold parts of the rows draw the same.
 
     Examples
     --------
@@ -83,11 +86,12 @@ def stratified_folds(codes, n_folds, rng):
     >>> np.bincount(folds[[0, 3, 4, 5]]), np.bincount(folds[[1, 2]]), int(folds[6])
     (array([2, 2]), array([1, 1]), -1)
     """
-    order = rng.permutation(len(codes))
-    order = order[np.argsort(codes[order], kind="stable")]
-    folds = np.empty(len(codes), dtype=int)
-    folds[order] = np.arange(len(codes)) % n_folds
-    folds[np.bincount(codes)[codes] == 1] = -1
+    members, classes = class_members(codes), strata(codes)
+    order = rng.permutation(len(classes))
+    order = order[np.argsort(classes[order], kind="stable")]
+    folds = np.empty(len(classes), dtype=int)
+    folds[order] = np.arange(len(classes)) % n_folds
+    folds[members @ (members.sum(axis=0) == 1) > 0] = -1
     return folds
 
 
@@ -119,6 +123,14 @@ def _variates(estimator, views):
 
 def _centroids(variates, codes, rows):
     """Return the class centroids of some rows, the views one above the other."""
-    members = codes[rows] == np.unique(codes[rows])[:, None]
+    members = _by_class(codes[rows])
     sums = [members @ view[rows].astype(np.float64) for view in variates.values()]
     return np.vstack(sums) / np.tile(members.sum(axis=1), len(sums))[:, None]
+
+
+def _by_class(codes):
+    """Return which rows have each class that is there, shape (n_classes, n)."""
+    if codes.ndim == 1:
+        return codes == np.unique(codes)[:, None]
+    members = class_members(codes).toarray().T
+    return members[members.any(axis=1)]

@@ -420,10 +420,18 @@ def _centred(rows, weights):
     return Block(rows, float(weight), first + rest, np.zeros_like(rest))
 
 
-def class_members(classes, n_classes):
-    """Return the classes of rows as a sparse indicator, shape (n, n_classes)."""
-    if issparse(classes):
-        return classes
+def class_members(classes, n_classes=None):
+    """Return the classes of rows as a sparse indicator, shape (n, n_classes).
+
+    Parameters
+    ----------
+    classes : ndarray of int, shape (n,), or indicator, shape (n, n_classes)
+    n_classes : int, default=None
+        None: one more than the last class.
+    """
+    if classes.ndim > 1:
+        return csr_array(classes, dtype=np.float64)
+    n_classes = classes.max() + 1 if n_classes is None else n_classes
     starts, ones = np.arange(len(classes) + 1), np.ones(len(classes))
     return csr_array((ones, classes, starts), shape=(len(classes), n_classes))
 

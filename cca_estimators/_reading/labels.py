@@ -44,8 +44,71 @@ def label_array(y, name="y", *, warn=True):
 
 
 def has_label(y, unlabelled):
-    """Tell which labels are not the value that marks rows without one, which may be NaN."""
+    """Tell which rows have a label: another than the value that marks none, which may be NaN.
+
+    In an indicator they are those that have any.
+    """
+    if y.ndim > 1:
+        return np.asarray(y.sum(axis=1)).ravel() > 0
     return y == y if unlabelled != unlabelled else y != unlabelled
+
+
+def n_classes_of(labels):
+    """Return how many classes or labels an array of integers, or an indicator, holds."""
+    return len(np.unique(labels)) if labels.ndim == 1 else int(labels.any(axis=0).sum())
+
+
+def strata(labels):
+    """Return one class for each row, by which rows are drawn or divided in proportion.
+
+    Where rows have several labels it is a rare one: in turn, the label with the fewest rows left
+    takes them all, which is the order of iterative stratification [1]_. A row that is left alone
+    joins another one that shares a label with it.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,), or indicator, shape (n, n_labels)
+        Dense or sparse.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        The classes themselves, or numbers of labels, -1 for rows without one.
+
+    References
+    ----------
+    .. [1] K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the stratification of multi-label data",
+       ECML PKDD, LNCS 6913, 145-158, 2011.
+
+    Examples
+    --------
+    >>> strata(np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 0, 1], [1, 0, 0], [0, 0, 0]]))
+    array([ 1,  0,  1,  1,  0, -1])
+    """
+    if labels.ndim == 1:
+        return labels
+    members = csr_array(labels, dtype=np.float64)
+    by_label = members.tocsc()
+    counts, chosen = members.sum(axis=0), np.full(members.shape[0], -1)
+    while counts.any():
+        label = np.where(counts > 0, counts, np.inf).argmin()
+        rows = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]
+        rows = rows[chosen[rows] < 0]
+        chosen[rows] = label
+        counts = counts - members[rows].sum(axis=0)
+    _join_the_single(chosen, members)
+    return chosen
+
+
+def _join_the_single(chosen, members):
+    """Give rows whose stratum is theirs alone that of a row that shares a label with them."""
+    values, counts = np.unique(chosen[chosen >= 0], return_counts=True)
+    for row in np.flatnonzero(np.isin(chosen, values[counts == 1])):
+        if np.count_nonzero(chosen == chosen[row]) > 1:  # joined by another since
+            continue
+        others = np.setdiff1d(np.flatnonzero(members @ members[[row]].toarray()[0]), [row])
+        if len(others):
+            chosen[row] = chosen[others[0]]
 
 
 def read_labels(y, name="y", *, warn=True):
@@ -63,7 +126,9 @@ def read_labels(y, name="y", *, warn=True):
     ndarray of shape (n,), or sparse array of float64 of shape (n, n_labels), of 0 and 1
     """
     if is_indicator(y):
-        return csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64)
+        members = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
+        members.eliminate_zeros()  # which a sparse matrix may hold
+        return members
     return label_array(y, name, warn=warn)
 
 

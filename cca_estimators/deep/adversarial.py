@@ -19,6 +19,7 @@ from cca_estimators.deep.losses.adversarial import (
     slope_penalty,
     variance_loss,
 )
+from cca_estimators.deep.losses.labels import category_loss
 from cca_estimators.deep.losses.triplets import triplet_loss
 from cca_estimators.deep.training.docs import documented
 from cca_estimators.deep.training.estimator import DeepEmbedding
@@ -128,7 +129,7 @@ class SupervisedObjective(AdversarialObjective):
 
     def embedding_loss(self, x, y, codes):
         """Return the log loss of the labels of both views, plus the hinge of the triplets."""
-        labels = sum(F.cross_entropy(self.classifier(rows), codes) for rows in (x, y)) / 2
+        labels = sum(category_loss(self.classifier(rows), codes) for rows in (x, y)) / 2
         return labels + triplet_loss(x, y, codes, self.margin)
 
     def seen(self, outputs):
@@ -249,7 +250,7 @@ class ACMR(AdversarialEstimator):
     _supervised = True
 
     def _objective(self, inputs, y):
-        n_outputs, n_classes = self.n_components, int(y.max()) + 1
+        n_outputs, n_classes = self.n_components, len(self.classes_)
         return SupervisedObjective(n_outputs, n_classes, self.margin, self.adversary_weight)
 
 

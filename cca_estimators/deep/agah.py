@@ -18,6 +18,7 @@ from cca_estimators.deep.losses.hashing import (
     saturation_loss,
     update_code_map,
 )
+from cca_estimators.deep.losses.labels import members_of
 from cca_estimators.deep.losses.triplets import triplet_loss
 from cca_estimators.deep.training.docs import documented
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, TwoPlayerNet
@@ -77,7 +78,7 @@ class AsymmetricObjective(nn.Module):
 
     def forward(self, outputs, codes, views):
         """Return the loss of the codes of a batch."""
-        both, labels = torch.cat(outputs), codes.repeat(2)
+        both, labels = torch.cat(outputs), torch.cat([codes, codes])
         return (
             triplet_loss(*outputs, codes, self.margin)
             + self.code_weight * (saturation_loss(both) + quantisation_loss(both))
@@ -133,7 +134,7 @@ class AsymmetricNet(TwoPlayerNet):
                 codes.append(tower.codes(features[-1]).sign())
                 labels.append(batch_labels)
         features, codes, labels = (torch.cat(parts) for parts in (features, codes, labels))
-        members = F.one_hot(labels, len(self.criterion_.code_map)).to(features.dtype)
+        members = members_of(labels, len(self.criterion_.code_map)).to(features.dtype)
         counts = members.sum(dim=0)[:, None]
         means = members.T @ features / counts.clamp_min(1)
         for tower in self.module_.towers:  # a class without rows here keeps what it has

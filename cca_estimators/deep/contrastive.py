@@ -114,7 +114,8 @@ class Contrastive(DeepEmbedding):
 
     With labels, the rows of a class belong together. ``loss="supervised"``: in all four
     combinations of the views [4]_, and with one prototype per class, by the cross entropy of the
-    cosines to the prototypes. ``loss="robust"`` bears wrong labels: each row takes the label that
+    cosines to the prototypes. Rows may have several labels, as an indicator: those that share one
+    belong together. ``loss="robust"`` bears wrong labels: each row takes the label that
     its 30 nearest rows in either view vote for, in two rounds; the prototypes learn by
     ``log(1 - p)``, whose gradient is the larger the more a row agrees with its label already, and
     the rows by InfoNCE, which needs no labels [5]_. Rows without a label, marked by `unlabelled` in
@@ -136,7 +137,8 @@ class Contrastive(DeepEmbedding):
         Whether "infonce" and "sigmoid" mix the rows of a batch, by shares drawn evenly from [0, 1].
     unlabelled : object, default=None
         The value that marks rows without a label in y, such as -1 or NaN: it is no class, and
-        scores leave these rows out. None: every row has a label.
+        scores leave these rows out. In an indicator of several labels it is rows without any. None:
+        every row has a label.
     {parameters}
 
     Attributes
@@ -196,6 +198,10 @@ class Contrastive(DeepEmbedding):
     def _supervised(self):
         return getattr(self, "_by_labels_", self.loss in _BY_LABELS)
 
+    @property
+    def _takes_labels(self):
+        return self.loss in ("auto", *_BY_LABELS)
+
     def _read_labels(self, y, views):
         by_labels = self.loss in _BY_LABELS or (self.loss == "auto" and y is not None)
         if hasattr(self, "net_") and by_labels != self._by_labels_:
@@ -222,6 +228,10 @@ class Contrastive(DeepEmbedding):
         codes = np.full(n_samples, -1)
         codes[known] = super()._class_codes(y[known], np.count_nonzero(known))
         return codes
+
+    def _check_all_labelled(self, n_labels):
+        if self.unlabelled is None or not n_labels.any():
+            super()._check_all_labelled(n_labels)
 
     @property
     def _net_class(self):

@@ -271,7 +271,7 @@ def _labelled(estimator, embeddings, y):
     unlabelled = _defined(estimator, "unlabelled")
     if y is None or unlabelled is None:
         return embeddings, y
-    y = np.asarray(y)
+    y = y if issparse(y) else np.asarray(y)
     known = has_label(y, unlabelled)
     return {name: rows[known] for name, rows in embeddings.items()}, y[known]
 

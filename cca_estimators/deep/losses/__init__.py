@@ -27,10 +27,12 @@ from cca_estimators.deep.losses.hashing import (
     saturation_loss,
     update_code_map,
 )
+from cca_estimators.deep.losses.labels import category_loss
 from cca_estimators.deep.losses.triplets import triplet_loss
 
 __all__ = [
     "category_correlation_loss",
+    "category_loss",
     "class_loss",
     "code_map_loss",
     "correlation_loss",

@@ -6,6 +6,8 @@ All are plain functions of tensors.
 import torch
 from torch.nn import functional as F
 
+from cca_estimators.deep.losses.labels import category_loss, labelled, sharing
+
 
 def pair_loss(x, y, temperature=0.1):
     """Return the symmetric cross entropy of finding the partners in a batch (InfoNCE).
@@ -79,15 +81,17 @@ def class_loss(x, y, labels, temperature=0.1):
 
         -mean_i mean_{p in P(i)} log( exp(z_i . z_p / t) / sum_{a in A(i)} exp(z_i . z_a / t) )
 
-    `P(i)` are the other rows of the class of row `i`, `A(i)` all other rows. A row without a label
-    has its partner alone in `P`, and is in `A` of such rows only: it may be of any class.
+    `P(i)` are the other rows of the class of row `i`, or those that share one of its labels, and
+    `A(i)` all other rows. A row without a label has its partner alone in `P`, and is in `A` of such
+    rows only: it may be of any class.
 
     Parameters
     ----------
     x, y : Tensor, shape (n, n_outputs)
         Outputs for aligned rows.
-    labels : Tensor of int, shape (n,)
-        Class of each row, below 0 where it is not known.
+    labels : Tensor of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, below 0 where it is not known; or an indicator of several labels, without
+        any where they are not known.
     temperature : float, default=0.1
         Above 0.
 
@@ -108,8 +112,8 @@ def class_loss(x, y, labels, temperature=0.1):
     """
     rows = F.normalize(torch.cat([x, y]))
     others = ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    known = (labels >= 0).repeat(2)
-    same = (labels[:, None] == labels).repeat(2, 2) & known
+    known = labelled(labels).repeat(2)
+    same = sharing(labels).repeat(2, 2) & known
     partners = torch.eye(len(x), dtype=torch.bool, device=rows.device).repeat(2, 2)
     positives = ((same | partners) & others).to(rows.dtype)
     compared = others & (known | ~known[:, None] | partners)
@@ -121,12 +125,15 @@ def class_loss(x, y, labels, temperature=0.1):
 def prototype_loss(x, y, labels, prototypes, temperature=0.1):
     """Return the cross entropy of the classes by the cosines to one prototype each.
 
+    Several labels of a row have even shares, see `category_loss`.
+
     Parameters
     ----------
     x, y : Tensor, shape (n, n_outputs)
         Outputs for aligned rows.
-    labels : Tensor of int, shape (n,)
-        Class of each row; rows below 0 have none and are left out.
+    labels : Tensor of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, or an indicator of several labels; rows below 0, or without any, are left
+        out.
     prototypes : Tensor, shape (n_classes, n_outputs)
     temperature : float, default=0.1
         Above 0.
@@ -143,7 +150,7 @@ def prototype_loss(x, y, labels, prototypes, temperature=0.1):
     tensor(0.3133)
     """
     logits, labels, known = _class_logits(x, y, labels, prototypes, temperature)
-    losses = F.cross_entropy(logits, labels, reduction="none")
+    losses = category_loss(logits, labels, reduction="none")
     return (losses * known).sum() / known.sum().clamp_min(1)
 
 
@@ -151,7 +158,8 @@ def robust_prototype_loss(x, y, labels, prototypes, temperature=0.1):
     """Return the mean of ``log(1 - p)``, `p` the probability of the label by the prototypes.
 
     Its gradient is proportional to `p`: rows that agree with what has been learnt so far teach
-    most, and those whose label is probably wrong hardly at all [1]_.
+    most, and those whose label is probably wrong hardly at all [1]_. The labels of a row that has
+    several are as one whose probability is their sum; a row that has all labels is left out.
 
     Parameters
     ----------
@@ -175,7 +183,11 @@ def robust_prototype_loss(x, y, labels, prototypes, temperature=0.1):
     tensor(-1.3133)
     """
     logits, labels, known = _class_logits(x, y, labels, prototypes, temperature)
-    others = logits.scatter(1, labels[:, None], -torch.inf)
+    if labels.ndim == 1:
+        others = logits.scatter(1, labels[:, None], -torch.inf)
+    else:
+        known = known & ~labels.all(dim=1)
+        others = logits.masked_fill(labels & known[:, None], -torch.inf)
     log_complements = others.logsumexp(dim=1) - logits.logsumexp(dim=1)
     return (log_complements * known).sum() / known.sum().clamp_min(1)
 
@@ -222,5 +234,6 @@ def cosines(x, y):
 def _class_logits(x, y, labels, prototypes, temperature):
     """Return logits and labels of the rows of both views, and which of the labels are known."""
     logits = cosines(torch.cat([x, y]), prototypes) / temperature
-    labels = labels.repeat(2)
-    return logits, labels.clamp_min(0), labels >= 0
+    labels = torch.cat([labels, labels])
+    known = labelled(labels)
+    return logits, labels.clamp_min(0) if labels.ndim == 1 else labels, known

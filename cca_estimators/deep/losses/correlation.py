@@ -9,7 +9,8 @@ from math import sqrt
 
 import torch
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from cca_estimators.deep.losses.labels import members_of
 
 _NO_VARIANCE = torch.finfo(torch.float32).tiny
 _LEAST_CORRELATION = 1e-6  # relative to the largest; below it the gradient is damped, off the CPU
@@ -58,16 +59,17 @@ def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3, n_class
     """Return minus the sum of the correlations of a batch over pairs of the same class.
 
     As `correlation_loss`, with the moments of cluster CCA [1]_: rows weigh by the number of pairs
-    they form, ``a_j = n_c(j) / sum_c n_c^2``, and the cross moment is
+    they form, ``a_j = n_c(j) / sum_c n_c^2``, or, with several labels, by the labels that their
+    pairs share, ``a_j = sum_c(j) n_c / sum_c n_c^2``; and the cross moment is
     ``b * pairs + (1 - b) * classes``, `pairs` over the true pairs and `classes` over all pairs of
-    the same class. Singular values therefore never exceed 1.
+    the same class, or by shared labels. Singular values therefore never exceed 1.
 
     Parameters
     ----------
     x, y : Tensor, shapes (n, n_outputs_x), (n, n_outputs_y)
         Outputs for aligned rows.
-    labels : Tensor of int, shape (n,)
-        Class of each row.
+    labels : Tensor of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, or an indicator of several labels.
     pair_weight : float in [0, 1], default=0.2
         Share `b` of the true pairs.
     ridge : float, default=1e-3
@@ -120,11 +122,11 @@ def _minus_correlations(xx, yy, xy, ridge):
 
 
 def _members(labels, n_classes):
-    """Return 1 at the class of each row and 0 elsewhere, shape (n, n_classes)."""
-    if n_classes is None:
+    """Return 1 at the labels of each row and 0 elsewhere, shape (n, n_classes)."""
+    if labels.ndim == 1 and n_classes is None:
         _, labels = torch.unique(labels, return_inverse=True)
         n_classes = -1
-    return F.one_hot(labels, n_classes).double()
+    return members_of(labels, n_classes).double()
 
 
 def _with_ridge(covariance, ridge):

@@ -7,6 +7,8 @@ batch size.
 import torch
 from torch.nn import functional as F
 
+from cca_estimators.deep.losses.labels import members_of
+
 
 def quantisation_loss(h):
     """Return the mean squared distance of continuous codes to their signs.
@@ -60,7 +62,7 @@ def saturation_loss(h):
 
 
 def code_map_loss(h, code_map, labels):
-    """Return the mean of ``(h M' - K (2 L - 1))^2``: codes near that of their class, far from rest.
+    """Return the mean of ``(h M' - K (2 L - 1))^2``: near the codes of labels, far from rest.
 
     Parameters
     ----------
@@ -68,8 +70,8 @@ def code_map_loss(h, code_map, labels):
         Codes in (-1, 1); `K` is their number of bits.
     code_map : Tensor, shape (n_classes, n_bits)
         Code `M` of each class, of -1 and 1.
-    labels : Tensor of int, shape (n,)
-        Class of each row; `L` is 1 there and 0 elsewhere.
+    labels : Tensor of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, or an indicator of several labels; `L` is 1 there and 0 elsewhere.
 
     Returns
     -------
@@ -97,8 +99,8 @@ def update_code_map(code_map, codes, labels):
         Codes `M` of -1 and 1.
     codes : Tensor, shape (n, n_bits)
         Codes `B` of all rows, of both views one below the other.
-    labels : Tensor of int, shape (n,)
-        Class of each row.
+    labels : Tensor of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, or an indicator of several labels.
 
     Returns
     -------
@@ -235,5 +237,5 @@ def policy_gradient_loss(scores, drawn, rewards):
 
 
 def _signs(labels, code_map):
-    """Return 1 at the class of each row and -1 elsewhere, shape (n, n_classes)."""
-    return 2 * F.one_hot(labels, len(code_map)).to(code_map.dtype) - 1
+    """Return 1 at the labels of each row and -1 elsewhere, shape (n, n_classes)."""
+    return 2 * members_of(labels, len(code_map)).to(code_map.dtype) - 1

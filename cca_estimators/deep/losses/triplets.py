@@ -11,6 +11,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from cca_estimators.deep.losses.labels import sharing
+
 PADDED_ON = {"cpu"}  # where it costs nothing to ask how large the largest class is
 
 
@@ -29,15 +31,16 @@ def triplet_loss(
 
     ``[d(a, p) - d(a, n) + margin]_+`` for an anchor `a` in one view, a positive `p` of its class
     and a negative `n` of another class in the other view [1]_. The mean is over all triplets
-    considered, those whose hinge is 0 included. All triplets of `n` rows cost O(n^2 log n) time and
-    O(n^2) memory.
+    considered, those whose hinge is 0 included. Of rows with several labels, those that share one
+    are positives, and those that share none negatives. All triplets of `n` rows cost O(n^2 log n)
+    time and O(n^2) memory.
 
     Parameters
     ----------
     x, y : Tensor, shape (n, n_outputs)
         Outputs for aligned rows; anchors are in `x`.
-    labels : Tensor of int, shape (n,)
-        Class of each row.
+    labels : Tensor of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, or an indicator of several labels.
     margin : float, default=0.2
         At least 0.
     mining : {"batch_all", "batch_hard", "semi_hard", "random"}, default="batch_all"
@@ -95,8 +98,8 @@ class _Candidates:
     """Masks (n, n) of the positives and the negatives of each row's anchor."""
 
     def __init__(self, labels, include_pair):
-        self.negative = labels[:, None] != labels
-        self.positive = ~self.negative
+        self.positive = sharing(labels)
+        self.negative = ~self.positive
         if not include_pair:
             self.positive.fill_diagonal_(False)
         has_both = self.positive.any(dim=1, keepdim=True) & self.negative.any(dim=1, keepdim=True)

@@ -1,5 +1,6 @@
 """Rows of both views for training, and the batches drawn from them."""
 
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.utils import gen_batches
 from torch.utils.data import DataLoader, Dataset
 
 from cca_estimators._reading import check_finite
+from cca_estimators._reading.labels import strata
 from cca_estimators.deep.training.standard import StandardRows, block_size
 from cca_estimators.views import take_rows
 
@@ -25,8 +27,8 @@ class RowDataset(Dataset):
         Rows of each view. Arrays in memory are moved to the device at once; memory-mapped arrays
         and h5py datasets stay in their files, and batches are read from there. So do rows to be
         standardised of which a copy in memory would be large: batches are standardised.
-    codes : ndarray of int, shape (n,)
-        Class of each row, or its index where there are no classes.
+    codes : ndarray of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, or an indicator of several, or its index where there are no classes.
     device : str
     padded : bool
         Whether steps that are NaN in all features are padding, to be let through.
@@ -39,7 +41,8 @@ class RowDataset(Dataset):
         self.device = device
         self.padded = padded
         self.tokens = tokens
-        self.codes = torch.as_tensor(np.ascontiguousarray(codes, dtype=np.int64), device=device)
+        dtype = np.int64 if codes.ndim == 1 else bool
+        self.codes = torch.as_tensor(np.ascontiguousarray(codes, dtype), device=device)
         self.views = views
         if self.in_memory:
             self.views = {name: self._held(name, rows) for name, rows in views.items()}
@@ -91,8 +94,13 @@ class RowSubset(Dataset):
 
     @property
     def codes(self):
-        """Class of each row, as an array."""
+        """Class of each row, or an indicator of several, as an array."""
         return self.dataset.codes[self.rows].numpy(force=True)
+
+    @cached_property
+    def strata(self):
+        """Class of each row by which batches are drawn, as an array."""
+        return strata(self.codes)
 
     def first(self, n):
         """Return the first `n` of these rows."""
@@ -100,7 +108,7 @@ class RowSubset(Dataset):
 
     def batches(self, batch_size, shuffle=False, stratified=False, generator=None):
         """Return an iterable of batches: a `DataLoader` only where rows come from files."""
-        codes = self.codes if stratified else None
+        codes = self.strata if stratified else None
         sampler = BatchSampler(len(self), batch_size, shuffle, codes, generator)
         if self.dataset.in_memory:
             return InMemoryBatches(self, sampler)

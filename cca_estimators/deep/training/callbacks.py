@@ -7,8 +7,11 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.history import History
 from tqdm.auto import tqdm
 
+from cca_estimators._reading.labels import has_label
 from cca_estimators.deep.training import checkpoints
 from cca_estimators.metrics import mean_average_precision
+
+_NO_CLASS = -1
 
 
 class StopEarly(EarlyStopping):
@@ -88,7 +91,7 @@ class ValidationMap(Callback):
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Embed the rows left out and rank those that have a label."""
-        known = dataset_valid.codes >= 0
+        known = has_label(dataset_valid.codes, _NO_CLASS)
         x, y = (rows[known] for rows in self.embed(net, dataset_train, dataset_valid))
         codes = dataset_valid.codes[known]
         maps = (

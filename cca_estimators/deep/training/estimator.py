@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
@@ -21,6 +22,7 @@ from torch import nn
 from cca_estimators._algebra.namespace import device_name
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
+from cca_estimators._reading.labels import n_classes_of, strata
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
@@ -102,8 +104,9 @@ class DeepEstimator(GoingOn):
         X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
             Views with aligned rows, or both side by side in one array, see `view_split`. Arrays in
             memory are moved to the device; of memory-mapped arrays and h5py datasets only batches.
-        y : array-like of shape (n_samples,), default=None
-            Class labels; ignored by unsupervised estimators.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Class labels, or an indicator of several, dense or sparse; ignored by unsupervised
+            estimators.
 
         Returns
         -------
@@ -134,11 +137,12 @@ class DeepEstimator(GoingOn):
         ----------
         X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
             As in `fit`.
-        y : array-like of shape (n_samples,), default=None
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             As in `fit`. Rows that lack some of the classes teach the towers, but the linear method
             beside them stays as it was.
         classes : array-like of shape (n_classes,), default=None
-            All classes that will ever be in y, at the first call; None: those of its rows.
+            All classes that will ever be in y, at the first call, or the numbers of the columns of
+            an indicator; None: those of its rows.
 
         Returns
         -------
@@ -160,6 +164,14 @@ class DeepEstimator(GoingOn):
             self._train(views, y, 1)
         self._raise_failure()
         return self
+
+    @property
+    def _several_labels(self):
+        return self._takes_labels
+
+    def _read_labels(self, y, views):
+        labels = super()._read_labels(y, views)
+        return labels.toarray() > 0 if issparse(labels) else labels
 
     @property
     def history_(self):
@@ -287,18 +299,19 @@ class DeepEstimator(GoingOn):
         rows = np.arange(len(dataset))
         if not self.early_stopping:
             return RowSubset(dataset, rows), None
+        classes = None if y is None else strata(y)
         if y is not None:
-            self._check_splittable(y)
+            self._check_splittable(classes)
         train, valid = train_test_split(
             rows,
             test_size=self.validation_fraction,
-            stratify=y,
+            stratify=classes,
             random_state=seed,
         )
         return RowSubset(dataset, train), RowSubset(dataset, valid)
 
-    def _check_splittable(self, y):
-        codes, counts = np.unique(y[y >= 0], return_counts=True)
+    def _check_splittable(self, classes):
+        codes, counts = np.unique(classes[classes >= 0], return_counts=True)
         if counts.min() < 2:
             label = self.classes_.tolist()[codes[counts.argmin()]]
             raise ValueError(
@@ -409,7 +422,7 @@ class DeepEstimator(GoingOn):
             self.head_ = None
             self.n_components_ = self.net_.outputs(rows.first(2))[self.view_names_in_[0]].shape[1]
             return
-        lacking = self._supervised and len(np.unique(rows.codes)) < len(self.classes_)
+        lacking = self._supervised and n_classes_of(rows.codes) < len(self.classes_)
         if lacking and hasattr(self, "head_"):
             return
         self.head_ = head.fit(self.net_.outputs(rows), rows.codes)

@@ -51,27 +51,23 @@ class GoingOn(CrossModalEstimator):
         _check_n_rows(views, min_samples)
         return {name: views[name] for name in self.view_names_in_}
 
-    def _class_codes(self, y, n_samples):
+    def _settle_classes(self, given):
         known = getattr(self, "classes_", None)
         announced = getattr(self, "_announced_", None)
-        codes = super()._class_codes(y, n_samples)
-        given = self.classes_
-        if announced is not None:
-            self.classes_ = np.unique(label_array(announced))
-        if known is not None and not self._may_go_on_with(self.classes_, known, announced):
+        classes = given if announced is None else np.unique(label_array(announced))
+        if known is not None and not self._may_go_on_with(classes, known, announced):
             raise ValueError(
-                f"y holds the classes {self.classes_.tolist()}; training began with "
+                f"y holds the classes {classes.tolist()}; training began with "
                 f"{known.tolist()}. Give all of them to the first partial_fit as classes=..., or "
                 "fit anew with warm_start=False."
             )
-        self.classes_ = self.classes_ if known is None else known
+        self.classes_ = classes if known is None else known
         unknown = np.setdiff1d(given, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"y holds the labels {unknown.tolist()}, which are not among "
                 f"classes={self.classes_.tolist()}."
             )
-        return np.searchsorted(self.classes_, given)[codes]
 
     def _may_go_on_with(self, classes, known, announced):
         """Tell whether further rows fit: all classes in a fit, some of them in `partial_fit`."""

@@ -20,12 +20,13 @@ def voted_labels(views, codes):
     ----------
     views : dict of array-like, shapes (n, ...)
         NaN is padding, and counts as the mean of its feature.
-    codes : ndarray of int, shape (n,)
-        Class of each row, below 0 where there is none: such rows have no vote and get no label.
+    codes : ndarray of int, shape (n,), or of bool, shape (n, n_classes)
+        Class of each row, below 0 where there is none: such rows have no vote and get no label. Or
+        an indicator of several: each row gets as many as it had, those with the most votes.
 
     Returns
     -------
-    ndarray of int, shape (n,)
+    ndarray as `codes`
         Where no neighbour has a vote, the label there was.
 
     Examples
@@ -38,13 +39,23 @@ def voted_labels(views, codes):
     array([0, 1])
     """
     graphs = [_neighbours(name, rows) for name, rows in views.items()]
-    votes = np.zeros((len(codes), codes.max() + 1))
-    known = np.flatnonzero(codes >= 0)
-    votes[known, codes[known]] = 1
+    members = codes if codes.ndim > 1 else codes[:, None] == np.arange(codes.max() + 1)
+    votes = members.astype(np.float64)
     for _ in range(_N_ROUNDS):
         votes = sum(votes[column] for graph in graphs for column in graph.T) / len(graphs)
-    decided = votes.any(axis=1) & (codes >= 0)
-    return np.where(decided, votes.argmax(axis=1), codes)
+    voted = _leading(votes, members.sum(axis=1))
+    undecided = ~votes.any(axis=1)
+    voted[undecided] = members[undecided]
+    return voted if codes.ndim > 1 else np.where(codes >= 0, voted.argmax(axis=1), codes)
+
+
+def _leading(votes, numbers):
+    """Return an indicator of the labels with the most votes of each row, so many for each row."""
+    order = np.argsort(-votes, axis=1, kind="stable")
+    leading = np.arange(votes.shape[1]) < numbers[:, None]
+    voted = np.empty(votes.shape, bool)
+    np.put_along_axis(voted, order, leading, axis=1)
+    return voted
 
 
 def _neighbours(name, rows):

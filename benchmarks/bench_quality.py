@@ -1,224 +1,253 @@
-"""MAP of other libraries' methods and of ours, on the same split and with the same tuning budget.
+"""MAP of all methods on all sets at hand, by their defaults and tuned, beside outside references.
 
-    python benchmarks/bench_quality.py --data grid_digits.npz
+    python benchmarks/bench_quality.py --data FOLDER [--minutes 70] [--sets ...] [--methods ...]
 
-The file has the arrays audio, visual, labels, and the row numbers train and test. Every method has
-six candidates, chosen from by the mean MAP of three folds of the training split; the best is fitted
-on the whole training split and scored on the test split. Features are standardised, and sequences
-are one long row. Our scorer ranks the variates as each library returns them. Candidates are numbers
-of components and ridges on each library's own scale; methods without a ridge have six numbers of
-components. A method that has not come to an end in two minutes is given up. Methods that learn
-from pairs are to be compared with CCA and KCCA; no other library has cluster CCA.
+Sets: the embedded digits, and of the folder the files grid_digits.npz, uci_mfeat.npz,
+digit_halves.npz, spoken_written_digits.npz (by speaker) and grid_words.npz, each with two views,
+labels, and the row numbers train and test; what is not there is left out, and the table says so.
+Views are standardised. Methods for sequences see the steps, all others one long row.
+
+Two ways: *defaults*, three seeds of the methods that draw numbers; and *tuned*, one seed, where
+each method chooses among four candidates by two folds of the training part, on the sets of at most
+1,500 training rows. The test part is measured once. Seconds are those of the processor for one fit
+with one thread; a fit that takes more than five minutes is given up, and the table says so.
+
+Each result is kept as it comes, in quality.jsonl, those that tell most first: the same command goes
+on where it was, and the table holds what there is. Other settings or other data are other results.
 """
 
 import argparse
+import hashlib
 import json
+import signal
 import time
 import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import _peers
+import _common
 import numpy as np
-from _common import RESULTS, heading, in_fresh_process, system_information, write_text
-from sklearn.base import BaseEstimator
-from sklearn.decomposition import PCA
+from _quality_methods import BITS, HASHING, METHODS, Method
+from _quality_tables import text
+from poster_table import append
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cca_estimators import CCA, CCCA, CKCCA, KCCA, PerView, Views, cross_modal_scores
+from cca_estimators import PerView, Views, __version__, cross_modal_map
+from cca_estimators.datasets import load_spoken_digits
 
-PEERS = ("cca-zoo", "mvlearn", "pyrcca")
-COMPONENTS, N_PRINCIPAL = (9, 20), 50
-PATIENCE = 120
-NO_RIDGE = {"n_components": [3, 5, 7, 9, 12, 20], "ridge": [None]}
-
-
-class Peer(BaseEstimator):
-    """Another library's method as an estimator of two views.
-
-    Parameters
-    ----------
-    fit_views : callable
-        From two arrays, the number of components and the ridge to a function, which maps two arrays
-        to their variates.
-    n_components : int
-    ridge : float or None
-    """
-
-    def __init__(self, fit_views, n_components=9, ridge=None):
-        self.fit_views = fit_views
-        self.n_components = n_components
-        self.ridge = ridge
-
-    def fit(self, X, y=None):
-        self.variates_ = self.fit_views(*X.values(), self.n_components, self.ridge)
-        return self
-
-    def transform(self, X):
-        return Views(dict(zip(X, self.variates_(*X.values()), strict=True)))
+FILES = ("grid_digits", "uci_mfeat", "digit_halves", "spoken_written_digits", "grid_words")
+SETS = ("embedded", *FILES)
+N_SEEDS, TUNED_ROWS, LARGE = 3, 1_500, 4_000
+PATIENCE = 300  # seconds of the processor for a fit
 
 
-def of_list(model):
-    """Return the variates of a model that takes and returns the views in a list."""
-    return lambda x, y: model.transform([x, y])
+@dataclass(frozen=True)
+class Data:
+    """The views and labels to train on and to test on, and a digest of them."""
+
+    train: tuple
+    test: tuple
+    digest: str
+
+    @property
+    def n_rows(self):
+        return len(self.train[1])
 
 
-def cca_zoo(x, y, n_components, ridge):
-    from cca_zoo.linear import CCA
+@dataclass(frozen=True)
+class Job:
+    """One fit, or one search: a method on a set with a seed."""
 
-    return of_list(CCA(n_components).fit([x, y]))
+    way: str
+    name: str
+    method: Method
+    data: str
+    seed: int
 
+    def key(self, digest):
+        """Return what names the result: other data, settings or candidates are another."""
+        settings = {key: repr(value) for key, value in self.method.estimator.get_params().items()}
+        grid = repr(self.method.grid) if self.way == "tuned" else ""
+        told = [__version__, digest, self.way, self.name, self.seed, settings, grid]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
-def cca_zoo_ridge(x, y, n_components, ridge):
-    from cca_zoo.linear import RidgeCCA
-
-    return of_list(RidgeCCA(n_components, shrinkage=ridge).fit([x, y]))
-
-
-def cca_zoo_kernel(x, y, n_components, ridge):
-    from cca_zoo.nonparametric import KCCA
-
-    gamma = [1 / x.shape[1], 1 / y.shape[1]]
-    return of_list(KCCA(n_components, kernel="rbf", gamma=gamma, shrinkage=ridge).fit([x, y]))
-
-
-def mvlearn(x, y, n_components, ridge):
-    return of_list(_peers.mvlearn(x, y, n_components, regs=ridge))
-
-
-def mvlearn_kernel(x, y, n_components, ridge):
-    from mvlearn.embed import KMCCA
-
-    _peers.patch_mvlearn(KMCCA)
-    gammas = [{"gamma": 1 / view.shape[1]} for view in (x, y)]
-    return of_list(KMCCA(n_components, kernel="rbf", kernel_params=gammas, regs=ridge).fit([x, y]))
-
-
-def pyrcca(x, y, n_components, ridge):
-    weights = _peers.pyrcca(x, y, n_components, reg=ridge).ws
-    return lambda x, y: [view @ part for view, part in zip((x, y), weights, strict=True)]
+    def model(self):
+        """Return what is to be fitted."""
+        estimator = clone(self.method.estimator)
+        seeds = [name for name in estimator.get_params() if name.endswith("random_state")]
+        estimator.set_params(**dict.fromkeys(seeds, self.seed) if self.method.seeded else {})
+        pipe = make_pipeline(PerView(StandardScaler()), estimator)
+        if self.way != "tuned":
+            return pipe
+        step = pipe.steps[-1][0]
+        grid = {f"{step}__{name}": values for name, values in self.method.grid.items()}
+        folds = StratifiedKFold(2, shuffle=True, random_state=0)
+        return GridSearchCV(pipe, grid, scoring=cross_modal_map, cv=folds, error_score="raise")
 
 
-def scikit_learn(x, y, n_components, ridge):
-    """Fit CCA to principal components: on as many features as rows it takes an hour."""
-    first, second = (PCA(N_PRINCIPAL, random_state=0).fit(view) for view in (x, y))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = _peers.scikit_learn(first.transform(x), second.transform(y), n_components)
-    return lambda x, y: model.transform(first.transform(x), second.transform(y))
+def read_sets(folder, names):
+    """Return the data by name, and for each that is missing why."""
+    data, missing = {}, {}
+    for name in names:
+        path = None if name == "embedded" else Path(folder or "") / f"{name}.npz"
+        if path and not (folder and path.exists()):
+            missing[name] = f"{path.name} is not in --data" if folder else "no --data was given"
+        else:
+            data[name] = read_set(path)
+    return data, missing
 
 
-def scikit_learn_pls(x, y, n_components, ridge):
-    from sklearn.cross_decomposition import PLSSVD
-
-    return PLSSVD(n_components).fit(x, y).transform
-
-
-def ridges(*values):
-    return {"n_components": list(COMPONENTS), "ridge": list(values)}
-
-
-CANDIDATES = {
-    f"scikit-learn PCA({N_PRINCIPAL}) and CCA": (Peer(scikit_learn), NO_RIDGE),
-    "scikit-learn PLSSVD, not CCA": (Peer(scikit_learn_pls), NO_RIDGE),
-    "cca-zoo CCA": (Peer(cca_zoo), NO_RIDGE),
-    "cca-zoo RidgeCCA": (Peer(cca_zoo_ridge), ridges(0.1, 0.5, 0.9)),
-    "mvlearn CCA (patched)": (Peer(mvlearn), ridges("oas", 0.1, 0.5)),
-    "pyrcca (patched)": (Peer(pyrcca), ridges(80.0, 400.0, 800.0)),
-    "ours: CCA": (CCA(), {"n_components": list(COMPONENTS), "reg": ["auto", 0.1, 0.5]}),
-    "ours: C-CCA": (CCCA(), {"n_components": [5, None], "reg": ["auto", 0.1, 0.5]}),
-    "cca-zoo KCCA": (Peer(cca_zoo_kernel), ridges(1e-4, 1e-3, 1e-2)),
-    "mvlearn KMCCA (patched)": (Peer(mvlearn_kernel), ridges(0.01, 0.1, 0.9)),
-    "ours: KCCA": (KCCA(), {"n_components": list(COMPONENTS), "reg": [1e-4, 1e-3, 1e-2]}),
-    "ours: C-KCCA": (CKCCA(), {"n_components": [5, None], "reg": [1e-4, 1e-3, 1e-2]}),
-}
+def read_set(path):
+    """Return the data of a file, or of the embedded set."""
+    if path is None:
+        digits = load_spoken_digits()
+        X, y, parts = digits.X, digits.y, (digits.train, digits.test)
+    else:
+        with np.load(path) as file:
+            stored = {name: file[name] for name in file.files}
+        speakers = "_by_speaker" if "train_by_speaker" in stored else ""
+        names = ("audio", "visual") if "audio" in stored else ("first", "second")
+        views = {name: stored.get(name + speakers, stored[name]) for name in names}
+        X = Views({name: rows.astype(np.float32) for name, rows in views.items()})
+        y, parts = stored["labels"], [stored[part + speakers] for part in ("train", "test")]
+    digest = hashlib.sha256()
+    for array in (*X.values(), y, *parts):
+        digest.update(np.ascontiguousarray(array).tobytes() + b"|")
+    train, test = ((X[rows], y[rows]) for rows in parts)
+    return Data(train, test, digest.hexdigest())
 
 
-def read_split(path):
-    """Return the views, as rows of features, and labels to train on, and those to test on."""
-    with np.load(path) as data:
-        views = {name: data[name] for name in ("audio", "visual")}
-        X = Views({name: rows.reshape(len(rows), -1) for name, rows in views.items()})
-        y, parts = data["labels"], (data["train"], data["test"])
-    return [(X[rows], y[rows]) for rows in parts]
+def jobs_of(data, names):
+    """Return all jobs, those that tell most first."""
+    small = [name for name in data if data[name].n_rows <= LARGE]
+    large = [name for name in data if name not in small]
+    tuned = [name for name in small if data[name].n_rows <= TUNED_ROWS]
+    seeds = range(1, N_SEEDS)
+    return [
+        *_jobs("defaults", names, [*small, *large], [0]),
+        *_jobs("defaults", names, small, seeds),
+        *_hashing(names, small),
+        *_jobs("tuned", names, tuned, [0]),
+        *_jobs("defaults", names, large, seeds),
+    ]
 
 
-def measured(method, grid, train, test):
-    """Return the figures of a method that is tuned on the training split."""
-    pipe = make_pipeline(PerView(StandardScaler()), method)
-    step = pipe.steps[-1][0]
-    search = GridSearchCV(
-        pipe,
-        {f"{step}__{name}": values for name, values in grid.items()},
-        scoring=cross_modal_scores,
-        refit="map",
-        cv=StratifiedKFold(3, shuffle=True, random_state=0),
-        error_score="raise",
-    )
-    start = time.perf_counter()
-    search.fit(*train)
-    scores = cross_modal_scores(search, *test)
-    chosen = {key.split("__")[1]: value for key, value in search.best_params_.items()}
-    return {
-        "audio_to_visual": scores["map_audio_to_visual"],
-        "visual_to_audio": scores["map_visual_to_audio"],
-        "cross_validated": float(search.best_score_),
-        "chosen": {name: value for name, value in chosen.items() if value is not None},
-        "seconds": time.perf_counter() - start,
-        "note": "",
-    }
+def _jobs(way, names, sets, seeds):
+    return [
+        Job(way, name, METHODS[name], each, seed)
+        for seed in seeds
+        for each in sets
+        for name in names
+        if seed == 0 or METHODS[name].seeded
+    ]
 
 
-def attempted(method, grid, train, test):
-    """Return the figures of a method, or a note of why there are none."""
+def _hashing(names, sets):
+    """Return the jobs of the hashing methods that are among the names, at other lengths."""
+    chosen = [name for name in HASHING if f"{name}, 64 bits" in names]
+    jobs = []
+    for n_bits in BITS[:-1]:
+        for name in chosen:
+            estimator = clone(HASHING[name].estimator).set_params(n_bits=n_bits)
+            method = Method(estimator, {}, HASHING[name].kind)
+            jobs += [Job("bits", f"{name}, {n_bits} bits", method, each, 0) for each in sets]
+    return jobs
+
+
+def result_of(job, data):
+    """Return the figures of a job, or a note of why there are none."""
+    told = {"way": job.way, "method": job.name, "data": job.data, "seed": job.seed}
+    told["key"] = job.key(data.digest)
+    model, start = job.model(), time.process_time()
     try:
-        return in_fresh_process(measured, method, grid, train, test, timeout=PATIENCE)
-    except TimeoutError:
-        return {"note": f"given up after {PATIENCE} s"}
-    except ImportError as error:
-        return {"note": f"missing: {error}"}
-    except Exception as error:  # of another library, which is what is reported
-        return {"note": f"{type(error).__name__}: {error}".splitlines()[0]}
+        with at_most(PATIENCE * (1 if job.way != "tuned" else 4)), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(*data.train)
+    except TimeoutError as error:
+        return {**told, "note": str(error)}
+    told["seconds"] = time.process_time() - start
+    if job.way == "tuned":
+        told["seconds"] = float(model.refit_time_)
+        chosen = {name.split("__", 1)[1]: str(value) for name, value in model.best_params_.items()}
+        told |= {"chosen": chosen, "cross_validated": float(model.best_score_)}
+    return {**told, "map": cross_modal_map(model, *data.test), "note": ""}
 
 
-def markdown_row(name, row):
-    if row["note"]:
-        return f"| {name} | - | - | - | - | {row['note']} |"
-    figures = [f"{row[key]:.3f}" for key in ("audio_to_visual", "visual_to_audio")]
-    figures += [f"{row['cross_validated']:.3f}", f"{row['seconds']:.1f}"]
-    chosen = ", ".join(f"{name}={value}" for name, value in row["chosen"].items())
-    return f"| {name} | {' | '.join(figures)} | {chosen} |"
+@contextmanager
+def at_most(seconds):
+    """Raise a TimeoutError where the block takes more seconds of the processor."""
+
+    def give_up(*_):
+        raise TimeoutError(f"given up after {seconds} s")
+
+    before = signal.signal(signal.SIGPROF, give_up)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
-def main():
+def read_results(store):
+    """Return the results of a file by key; a line that an interruption has torn is none."""
+    results = {}
+    for line in store.read_bytes().splitlines() if store.exists() else []:
+        try:
+            result = json.loads(line)
+        except ValueError:
+            continue
+        results[result["key"]] = result
+    return results
+
+
+def run(jobs, data, store, minutes=None):
+    """Run jobs and keep each result as soon as it is there, until the time is over."""
+    start = time.monotonic()
+    for number, job in enumerate(jobs):
+        if minutes is not None and time.monotonic() - start > 60 * minutes:
+            print(f"time is over: {len(jobs) - number} jobs are left to the next run")
+            return
+        result = result_of(job, data[job.data])
+        append(store, result)
+        figure = result["note"] or f"{result['map']:.3f}, {result['seconds']:.1f} s"
+        print(f"{number + 1}/{len(jobs)} {job.way} {job.data} {job.name}: {figure}", flush=True)
+
+
+def read_options(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", required=True, help="an npz file with a split")
-    path = Path(parser.parse_args().data)
-    train, test = read_split(path)
-    system = system_information(PEERS)
-    title = f"MAP on the test split of {path.name}: {len(train[1])} rows to train, {len(test[1])}"
-    lines = [
-        heading(system),
-        "",
-        f"### {title} to test, six candidates each",
-        "",
-        "| | audio→visual | visual→audio | cross-validated | seconds | chosen |",
-        "|---|---:|---:|---:|---:|---|",
-    ]
-    rows = {}
-    for name, (method, grid) in CANDIDATES.items():
-        rows[name] = attempted(method, grid, train, test)
-        lines.append(markdown_row(name, rows[name]))
-        print(lines[-1], flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    content = {"system": system, "data": path.name, "rows": rows}
-    write_text(RESULTS / "quality.json", json.dumps(content, indent=1) + "\n")
-    write_text(RESULTS / "quality.md", "\n".join(lines) + "\n")
-    return [name for name, row in rows.items() if row["note"].startswith("missing")]
+    parser.add_argument("--data", help="the folder of the sets")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--minutes", type=float, help="begin no job after them; 0: the table alone")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    options = read_options(arguments)
+    _common.RESULTS.mkdir(exist_ok=True)
+    store = _common.RESULTS / "quality.jsonl"
+    data, missing = read_sets(options.data, options.sets)
+    for name, reason in missing.items():
+        print(f"{name} is left out: {reason}")
+    jobs = jobs_of(data, options.methods)
+    results = read_results(store)
+    to_do = [job for job in jobs if job.key(data[job.data].digest) not in results]
+    print(f"{len(jobs) - len(to_do)} of {len(jobs)} results are in {store.name}")
+    try:
+        with _common.threads(1):
+            run(to_do, data, store, options.minutes)
+    finally:
+        known = {job.key(data[job.data].digest) for job in jobs}
+        found = [result for key, result in read_results(store).items() if key in known]
+        _common.write_text(_common.RESULTS / "quality.md", text(found, data, missing))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python benchmarks/run.py                              # all but those by name, half an hour
     python benchmarks/run.py linear map                   # some
-    python benchmarks/run.py --data grid_digits.npz       # with the quality of retrieval on a file
+    python benchmarks/run.py --data grid_digits.npz       # with the other libraries' MAP on a file
+    python benchmarks/run.py quality --data FOLDER        # all methods on all sets, over an hour
     python benchmarks/run.py --quick                      # a smoke test of a minute or two
 
 A benchmark is a script bench_<name>.py, which can be run on its own too; it writes its tables to
@@ -21,8 +22,9 @@ import _common
 
 FOLDER = Path(__file__).resolve().parent
 PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
-TAKE_DATA = ("classes", "learning", "noise", "quality")
-BY_NAME_ONLY = ("classes", "gpu", "learning", "noise")  # a quarter of an hour, or a GPU
+TAKE_DATA = ("classes", "learning", "libraries", "noise", "quality")
+BY_NAME_ONLY = ("classes", "gpu", "learning", "noise", "quality")  # long, or a GPU
+NEED_DATA = ("libraries", "noise")
 # Constants of the scripts that make them small, for --quick.
 QUICK = {
     "classes": {"N_SEEDS": 1},
@@ -40,11 +42,12 @@ QUICK = {
     "index": {"N_GALLERY": 2_000, "N_QUERIES": 100, "SIZES": (500, 1_000, 2_000)},
     "kernel": {"SIZES": (200,), "ALL_THREADS": 200, "WIDE": (1_000, (8, 8))},
     "learning": {"METHODS": ["DCCA"], "N_SEEDS": 1},
+    "libraries": {"PATIENCE": 20},
     "linear": {"N_ROWS": 500, "WIDTHS": (12, 16), "SIZES": (100, 200, 400, 800)},
     "map": {"N_ROWS": 300, "SIZES": (100, 200, 400)},
     "memmap": {"SIZES": (1_000, 2_000)},
-    "noise": {"METHODS": {"CCCA": {}}},
-    "quality": {"PATIENCE": 20},
+    "noise": {"CHOSEN": ["C-CCA"]},
+    "quality": {"SETS": ("embedded",), "N_SEEDS": 1, "PATIENCE": 2, "TUNED_ROWS": 0, "BITS": (64,)},
     "scaling": {
         "LONG": (1_000, 2_000),
         "EXACT": (100, 200),
@@ -92,7 +95,7 @@ def make_small(module, constants):
 
 def status_of(name, options, results):
     """Run a benchmark in a fresh process; return its status, its seconds and missing peers."""
-    if name == "quality" and not options.data:
+    if name in NEED_DATA and not options.data:
         return "skipped: needs --data", 0.0, []
     start, status, missing = time.perf_counter(), "ok", []
     try:
@@ -129,7 +132,7 @@ def read_options(arguments):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(benchmarks())}")
-    parser.add_argument("--data", help="an npz file for quality and learning")
+    parser.add_argument("--data", help="an npz file with a split; of quality a folder of them")
     parser.add_argument("--quick", action="store_true", help="a smoke test; keeps the results")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(benchmarks())

@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[2]
 RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
 SUBJECTS = {
     "quality": {
+        "quality": "All methods on all sets at hand",
         "classes": "Methods that learn from classes, by their defaults",
-        "quality": "Beside other libraries",
+        "libraries": "Beside other libraries",
         "poster_table_digits": "The poster's protocol on the embedded digits",
         "poster_table_grid_digits": "The poster's protocol on digits of the GRID corpus",
         "noise_uci_mfeat": "Wrong training labels, numerals of UCI",

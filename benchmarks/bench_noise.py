@@ -4,8 +4,8 @@
 
 The given share of the training labels is flipped, evenly over the other classes. Default settings;
 mean over the seeds, which draw the flips and the networks, and over both directions. The last
-columns are the ratios of the MAP at the two largest shares to that at the smallest. The file has two
-views, labels, and the row numbers train and test.
+columns are the ratios of the MAP at the two largest shares to that at the smallest. The file has
+two views, labels, and the row numbers train and test.
 
 Each result is kept as it comes, in noise_<file>.jsonl: the same command goes on where it was, and
 the table holds what there is.

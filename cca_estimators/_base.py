@@ -306,6 +306,9 @@ class CrossModalEstimator(ViewsTransformer):
     _missing_partners = True  # whether rows that are NaN throughout stand for missing ones
     _several_labels = False  # whether a row may have several
 
+    # Pipeline.score hands sample_weight=None on where metadata are routed, and no score takes it
+    __metadata_request__score = {"sample_weight": None}
+
     def score(self, X, y=None) -> float:
         """Return the mean average precision (MAP) of cross-modal retrieval.
 
@@ -357,7 +360,11 @@ class CrossModalEstimator(ViewsTransformer):
                 f"least, but there are {len(whole)}: missing by view are {counts}."
             )
         views = {name: _reading.some_rows(rows, whole) for name, rows in views.items()}
-        self._fit(views, None if y is None else y[whole])
+        self._fit_whole(views, None if y is None else y[whole], whole)
+
+    def _fit_whole(self, views, y, rows):
+        """Fit on the pairs that are whole, which are these rows of X."""
+        self._fit(views, y)
 
     def _present(self, views):
         """Return which rows of each view are there, or nothing if all are.

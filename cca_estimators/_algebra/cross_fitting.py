@@ -16,7 +16,7 @@ from cca_estimators._reading.labels import strata
 _FEW_ROWS = 12  # of the median class: with fewer, what a fold leaves out costs more than it mends
 
 
-def cross_fitted(estimator, views, codes, labels, n_folds, rng):
+def cross_fitted(estimator, views, codes, labels, n_folds, rng, groups=None):
     """Return an estimator fitted on all rows, and the cross-fitted variates of these rows.
 
     Parameters
@@ -33,6 +33,8 @@ def cross_fitted(estimator, views, codes, labels, n_folds, rng):
         See `folds_for`; 1: the variates of the estimator itself.
     rng : RandomState
         Source of the folds, see `stratified_folds`.
+    groups : ndarray of int, shape (n,), default=None
+        Groups of rows that stay in one fold, see `group_folds`.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def cross_fitted(estimator, views, codes, labels, n_folds, rng):
     if n_folds == 1:
         return full, whole
     _check_rows(estimator)
-    folds = stratified_folds(codes, n_folds, rng)
+    folds = stratified_folds(codes, n_folds, rng, groups)
     variates = {name: rows.copy() for name, rows in whole.items()}
     for fold in range(n_folds):
         kept, left_out = np.flatnonzero(folds != fold), folds == fold
@@ -73,12 +75,13 @@ def folds_for(codes, n_folds):
     return min(n_folds, typical) if typical >= _FEW_ROWS else 1
 
 
-def stratified_folds(codes, n_folds, rng):
-    """Return the fold of each row, every class in all folds alike; -1: a class of one row.
+def stratified_folds(codes, n_folds, rng, groups=None):
+    """Return the fold of each row, every class in all folds alike; -1: a class of one fold.
 
-    That row stays with every fold, so that all know all classes. Rows with several labels are
-    divided by a rare one, see `strata`. Nothing but the generator, the number of rows and their
-    codes decides: processes that hold parts of the rows draw the same.
+    Its rows stay with every fold, so that all know all classes: a class of one row, or, by
+    `group_folds`, of one group. Rows with several labels are divided by a rare one, see `strata`.
+    Nothing but the generator, the number of rows and their codes and groups decides: processes that
+    hold parts of the rows draw the same.
 
     Examples
     --------
@@ -86,13 +89,54 @@ def stratified_folds(codes, n_folds, rng):
     >>> np.bincount(folds[[0, 3, 4, 5]]), np.bincount(folds[[1, 2]]), int(folds[6])
     (array([2, 2]), array([1, 1]), -1)
     """
-    members, classes = class_members(codes), strata(codes)
-    order = rng.permutation(len(classes))
-    order = order[np.argsort(classes[order], kind="stable")]
-    folds = np.empty(len(classes), dtype=int)
-    folds[order] = np.arange(len(classes)) % n_folds
-    folds[members @ (members.sum(axis=0) == 1) > 0] = -1
+    members = class_members(codes)
+    if groups is None:
+        classes = strata(codes)
+        order = rng.permutation(len(classes))
+        order = order[np.argsort(classes[order], kind="stable")]
+        folds = np.empty(len(classes), dtype=int)
+        folds[order] = np.arange(len(classes)) % n_folds
+        alone = members.sum(axis=0) == 1
+    else:
+        folds = group_folds(members, groups, min(n_folds, groups.max() + 1), rng)
+        alone = (class_members(folds).T @ members > 0).sum(axis=0) == 1
+    folds[members @ alone > 0] = -1
     return folds
+
+
+def group_folds(members, groups, n_folds, rng):
+    """Return the fold of each row: groups stay whole, and the folds hold the classes alike.
+
+    One group after the other, the largest first, goes to the fold that has least of its classes so
+    far. Nothing but the generator, the classes and the groups decides.
+
+    Parameters
+    ----------
+    members : sparse indicator, shape (n, n_classes)
+        Which classes each row has.
+    groups : ndarray of int, shape (n,)
+        Group of each row, from 0 on, all of them there.
+    n_folds : int
+    rng : RandomState
+
+    Examples
+    --------
+    >>> members, groups = class_members(np.repeat([0, 1], 4)), np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    >>> folds = group_folds(members, groups, 2, np.random.RandomState(0))
+    >>> np.bincount(folds[:4]), np.bincount(folds[4:])
+    (array([2, 2]), array([2, 2]))
+    """
+    counts = (class_members(groups).T @ members).toarray()
+    sizes, shares = np.bincount(groups), counts / np.maximum(counts.sum(axis=0), 1)
+    order = rng.permutation(len(counts))
+    fold_of = np.empty(len(counts), dtype=int)
+    held, held_rows = np.zeros((n_folds, counts.shape[1])), np.zeros(n_folds)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold = np.lexsort((held_rows, held @ shares[group]))[0]
+        fold_of[group] = fold
+        held[fold] += shares[group]
+        held_rows[fold] += sizes[group]
+    return fold_of[groups]
 
 
 def rotation(source, target):

@@ -75,7 +75,8 @@ class TNNCCCA(HeadedEmbedding):
         ``order="tnn_first"``.
     n_folds : int, default=5
         Number of folds of the cross-fitted variates; 1: none, as where the median class has fewer
-        than 12 rows. They are drawn from `random_state`, the number of rows and the labels alone.
+        than 12 rows. They are drawn from `random_state`, the number of rows and the labels alone,
+        and of the `groups` that `fit` is given, which stay whole.
     order : {"ccca_first", "tnn_first"}, default="ccca_first"
         Which stage comes first.
     margin : float, default=0.3
@@ -163,7 +164,9 @@ class TNNCCCA(HeadedEmbedding):
         if hasattr(self, "net_"):  # training that goes on keeps its first stage
             return dict(self.first_.transform(views))
         rng = check_random_state(self.random_state)
-        self.first_, variates = cross_fitted(cluster, views, y, y, self.n_folds, rng)
+        self.first_, variates = cross_fitted(
+            cluster, views, y, y, self.n_folds, rng, self._held_out.groups
+        )
         return variates
 
     def _input(self, name, rows):

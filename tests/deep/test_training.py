@@ -262,6 +262,21 @@ def test_progress_bar_shows_the_loss(data, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_verbose_2_prints_a_line_for_each_epoch(data, capsys):
+    X, y = data
+    fitted = CDCCA(**SMALL, verbose=2, early_stopping="map").fit(X, y)
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    lines = shown.out.splitlines()
+    assert len(lines) == 4
+    for number, (line, epoch) in enumerate(zip(lines, fitted.history_, strict=True), 1):
+        words = line.split()
+        assert words[:2] == ["epoch", f"{number}/4"]
+        for figure in ("train_loss", "valid_loss", "valid_map"):
+            assert words[words.index(figure) + 1] == f"{epoch[figure]:.4g}"
+        assert line.endswith("*") == epoch["valid_map_best"]
+
+
 def test_grid_search_over_margin_and_components(data):
     X, y = data
     pipe = make_pipeline(PerView(StandardScaler()), TNNCCCA(**SMALL))

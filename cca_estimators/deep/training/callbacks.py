@@ -104,6 +104,18 @@ class ValidationMap(Callback):
         net.history.record("valid_map_best", figure > max(before, default=-1.0))
 
 
+class FigureLines(Callback):
+    """Print the figures of each epoch in a line of its own, as for the log of a job."""
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Print a line."""
+        last = net.history[-1]
+        figures = (f"{key} {value:.4g}" for key, value in _figures(net).items())
+        of_best = "*" if last.get("valid_map_best") else ""
+        epoch = f"epoch {len(net.history)}/{net.last_epoch_}"
+        print(epoch, *figures, f"{last['dur']:.2g} s {of_best}".strip(), sep="  ", flush=True)
+
+
 class ProgressBar(Callback):
     """Show a bar over the epochs with the loss and, where there are any, validation figures."""
 
@@ -113,13 +125,15 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Move the bar on."""
-        last = net.history[-1]
-        figures = {
-            key: last[key] for key in ("train_loss", "valid_loss", "valid_map") if key in last
-        }
-        self.bar_.set_postfix({key: f"{value:.4g}" for key, value in figures.items()})
+        self.bar_.set_postfix({key: f"{value:.4g}" for key, value in _figures(net).items()})
         self.bar_.update()
 
     def on_train_end(self, net, **kwargs):
         """Close the bar."""
         vars(self).pop("bar_").close()
+
+
+def _figures(net):
+    """Return the loss of the last epoch and, where there are any, validation figures."""
+    last = net.history[-1]
+    return {key: last[key] for key in ("train_loss", "valid_loss", "valid_map") if key in last}

@@ -44,9 +44,12 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
         Weight decay of the optimiser.
     early_stopping : bool, "loss" or "map", default=False
         Hold out some rows, end training when their loss, or MAP (True means this), has not
-        improved for `n_iter_no_change` epochs, and return to the best epoch.
+        improved for `n_iter_no_change` epochs, and return to the best epoch. Rows that belong
+        together, such as clips of one video, are held out together if `fit` is given `groups`; if
+        it is given `X_val` and `y_val`, those rows are watched, see the :ref:`User Guide
+        <early_stopping>`.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the rows held out, if `early_stopping`.
+        Share of the rows held out, if `early_stopping`; of whole groups, the nearest there is.
     n_iter_no_change : int, default=10
         Epochs without improvement to wait for, if `early_stopping`.
     device : str or torch.device, default="auto"
@@ -56,7 +59,8 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
     random_state : int, RandomState instance or None, default=None
         Seed of weights, batches and dropout. Global generators are left as they are.
     verbose : bool or int, default=0
-        Whether to show a progress bar over the epochs, with the loss and validation figures.
+        1: show a progress bar over the epochs, with the loss and validation figures; 2: print them
+        line by line, with the seconds of each epoch, and a star where the MAP was best so far.
     warm_start : bool, default=False
         Whether a further `fit` goes on from the weights there are, with the views, classes and
         networks it began with; step size, weight decay and batch size may change.

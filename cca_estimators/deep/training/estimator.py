@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
@@ -22,11 +21,12 @@ from torch import nn
 from cca_estimators._algebra.namespace import device_name
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
-from cca_estimators._reading.labels import n_classes_of, strata
+from cca_estimators._reading.labels import n_classes_of
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
 from cca_estimators.deep.training.callbacks import (
+    FigureLines,
     LastEpoch,
     ProgressBar,
     StopEarly,
@@ -35,6 +35,7 @@ from cca_estimators.deep.training.callbacks import (
 from cca_estimators.deep.training.checkpoints import check_resumable, path_of
 from cca_estimators.deep.training.draws import global_generators, own_modes
 from cca_estimators.deep.training.going_on import GoingOn
+from cca_estimators.deep.training.held_out import HeldOut, split
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
 from cca_estimators.deep.training.standard import LIMIT, TRAINING_LIMIT, StandardRows, spread_of
 from cca_estimators.views import n_rows
@@ -95,8 +96,9 @@ class DeepEstimator(GoingOn):
     }
     _auto_tower = "perceptron"
     _net_class = Net
+    _held_out = HeldOut()
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None, *, groups=None, X_val=None, y_val=None) -> Self:
         """Train the towers and fit what follows them.
 
         Parameters
@@ -107,6 +109,15 @@ class DeepEstimator(GoingOn):
         y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             Class labels, or an indicator of several, dense or sparse; ignored by unsupervised
             estimators.
+        groups : array-like of shape (n_samples,), default=None
+            What each row stems from, such as its video, if `early_stopping`: whole groups are held
+            out. Through a search or a pipeline by metadata routing,
+            ``set_fit_request(groups=True)``.
+        X_val : mapping of arrays by view name, or array of shape (n_val, n_features), default=None
+            Rows in the form of X for `early_stopping` to go by, if any; none of X are held out
+            then. In a pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms them as X.
+        y_val : array-like of shape (n_val,) or (n_val, n_labels), default=None
+            Class labels of `X_val`, of the classes in y; ignored by unsupervised estimators.
 
         Returns
         -------
@@ -116,8 +127,10 @@ class DeepEstimator(GoingOn):
         Raises
         ------
         ValueError
-            If X or y are not as described, or, with `warm_start`, views, classes or parameters are
-            not those that training began with. The estimator then stays as it was.
+            If X, y, groups, X_val or y_val are not as described, if one of the last three is given
+            and `early_stopping` is False, if there are too few rows or groups to hold out some, or,
+            with `warm_start`, if views, classes or parameters are not those that training began
+            with. The estimator then stays as it was.
         FloatingPointError
             If the loss stops being finite. The estimator then holds the weights of the last good
             epoch, or stays as it was if there is none.
@@ -125,7 +138,13 @@ class DeepEstimator(GoingOn):
             If it was interrupted (Ctrl-C). The estimator then holds the weights of the last whole
             epoch, which a warning says, or stays as it was if there is none.
         """
-        super().fit(X, y)
+        held_out = HeldOut(groups, X_val, y_val)
+        held_out.check(self.early_stopping)
+        self._held_out = held_out
+        try:
+            super().fit(X, y)
+        finally:
+            del self._held_out
         self._raise_failure()
         return self
 
@@ -189,6 +208,14 @@ class DeepEstimator(GoingOn):
             return 1 + int(np.argmin(history[:, "valid_loss"]))
         return 1 + int(np.argmax(history[:, "valid_map"]))
 
+    def _fit_rows(self, views, y):
+        self._held_out = self._held_out.read(self, n_rows(next(iter(views.values()))))
+        super()._fit_rows(views, y)
+
+    def _fit_whole(self, views, y, rows):
+        self._held_out = self._held_out.only(rows)
+        super()._fit_whole(views, y, rows)
+
     def _fit(self, views, y):
         if self.checkpoint is not None:
             check_resumable(self)
@@ -202,14 +229,15 @@ class DeepEstimator(GoingOn):
             inputs = self._inputs(self._at_the_door(views), y)
             self._check_shapes(inputs)
             self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
-            codes = np.arange(n_rows(next(iter(views.values())))) if y is None else y
-            dataset = RowDataset(inputs, codes, device, self._sequential, self._token_views())
+            dataset = self._dataset(inputs, y, device)
             net = self._net_to_train(inputs, y, seed, device)
-            path = checkpoint and path_of(checkpoint, self, views, y, net)
+            told = {**views, **self._held_out.arrays()}
+            path = checkpoint and path_of(checkpoint, self, told, y, net)
+            parts = self._parts(dataset, y, seed, device)
             self._before_training(net, dataset)
-            self._failure_ = self._run(net, *self._split(dataset, y, seed), n_epochs, path)
+            self._failure_ = self._run(net, *parts, n_epochs, path)
             self.net_ = net
-            self._finish(RowSubset(dataset, np.arange(len(dataset))))
+            self._finish(_all_of(dataset))
             if path is not None and not isinstance(self._failure_, KeyboardInterrupt):
                 path.unlink(missing_ok=True)
 
@@ -221,6 +249,10 @@ class DeepEstimator(GoingOn):
         self._begin()
         with global_generators(seed, device):
             return self._new_net(inputs, y, seed, device)
+
+    def _dataset(self, inputs, y, device):
+        codes = np.arange(n_rows(next(iter(inputs.values())))) if y is None else y
+        return RowDataset(inputs, codes, device, self._sequential, self._token_views())
 
     def _check_shapes(self, inputs):
         for name, rows in inputs.items():
@@ -280,7 +312,7 @@ class DeepEstimator(GoingOn):
         return failure
 
     def _callbacks(self):
-        callbacks = [ProgressBar()] if self.verbose else []
+        callbacks = [ProgressBar() if self.verbose == 1 else FigureLines()] if self.verbose else []
         if not self.early_stopping:
             return callbacks
         by_loss = self.early_stopping == "loss"
@@ -294,30 +326,19 @@ class DeepEstimator(GoingOn):
         )
         return [ValidationMap(self._embeddings_left_out, self.metric), stop, *callbacks]
 
-    def _split(self, dataset, y, seed):
+    def _parts(self, dataset, y, seed, device):
         """Return the rows to train on, and those to validate on or None."""
-        rows = np.arange(len(dataset))
         if not self.early_stopping:
-            return RowSubset(dataset, rows), None
-        classes = None if y is None else strata(y)
-        if y is not None:
-            self._check_splittable(classes)
-        train, valid = train_test_split(
-            rows,
-            test_size=self.validation_fraction,
-            stratify=classes,
-            random_state=seed,
-        )
-        return RowSubset(dataset, train), RowSubset(dataset, valid)
-
-    def _check_splittable(self, classes):
-        codes, counts = np.unique(classes[classes >= 0], return_counts=True)
-        if counts.min() < 2:
-            label = self.classes_.tolist()[codes[counts.argmin()]]
-            raise ValueError(
-                f"early_stopping holds out rows of every class, and class {label!r} has one row "
-                "only. Give it more rows, leave it out, or set early_stopping=False."
-            )
+            return _all_of(dataset), None
+        groups, views, codes = self._held_out
+        if views is not None:
+            rows = {
+                name: self._input(name, self._standardised(name, views[name])) for name in views
+            }
+            return _all_of(dataset), _all_of(self._dataset(rows, codes, device))
+        classes = None if y is None else self.classes_.tolist()
+        parts = split(y, classes, len(dataset), self.validation_fraction, seed, groups)
+        return tuple(RowSubset(dataset, rows) for rows in parts)
 
     def _new_net(self, inputs, y, seed, device):
         if self.towers is not None and set(self.towers) != set(inputs):
@@ -542,6 +563,10 @@ class HeadedEmbedding(DeepEmbedding):
         "reg": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"}), dict],
         "weighted": ["boolean"],
     }
+
+
+def _all_of(dataset):
+    return RowSubset(dataset, np.arange(len(dataset)))
 
 
 def _device_or_cpu(name):

@@ -1,6 +1,7 @@
 """Views that are Dask collections: any chunks, lazily transformed, on a cluster of processes."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -222,6 +223,25 @@ def test_a_cluster_gives_the_fit_of_one_process(client):
         assert_equal(new(method).fit(views, y), new(method).fit(X, y), X)
     with pytest.raises(ValueError, match=r"In chunk \d of the rows: View 'audio' contains NaN"):
         CCA(2).fit(Views(views, audio=views["audio"] * np.nan))
+
+
+def test_no_chunk_travels_to_the_client(client, monkeypatch):
+    received, gather = [], client.gather
+
+    def recorded(*args, **options):
+        found = gather(*args, **options)
+        received.append(len(pickle.dumps(found)))
+        return found
+
+    monkeypatch.setattr(client, "gather", recorded)
+    views = {
+        name: da.random.default_rng(seed).normal(size=(20_000, width), chunks=(5_000, width))
+        for seed, (name, width) in enumerate({"audio": 9, "visual": 11}.items())
+    }
+    labels = (views["audio"][:, 0] > 0).astype(int)
+    CCCA().fit(views, labels)
+    moments = (9 * 9 + 9 * 11 + 11 * 11) * 8
+    assert moments < sum(received) < views["audio"].nbytes / 4 / 10  # of a chunk
 
 
 def _slow(block, folder):

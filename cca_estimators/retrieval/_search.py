@@ -16,7 +16,7 @@ from sklearn.utils import gen_batches
 from cca_estimators._compat import bitwise_count, effective_n_threads
 from cca_estimators.metrics._ranking import _unit_rows
 
-_TILE_PAIRS = 2**18  # screened at once, few enough for the cache
+_FEW_QUERIES = 16  # that share a tile of codes in the cache
 _MOST_QUERIES = 512  # at once
 _SAMPLE_ROWS = 256  # of the gallery at least, which give the first bounds
 _SAMPLE_NEIGHBORS = 16  # times as many rows as neighbours, if those are more
@@ -33,6 +33,8 @@ class Cosine:
     ----------
     n_components : int
     """
+
+    tile_pairs = 2**18  # screened at once, few enough for the cache
 
     def __init__(self, n_components):
         self.n_components = n_components
@@ -62,6 +64,10 @@ class Cosine:
     def screen(self, gallery, prepared):
         """Return the distances less 1, roughly, shape (n_gallery, n_queries)."""
         return _product(gallery.astype(np.float32, copy=False), prepared)
+
+    def passing(self, gallery, prepared, bounds):
+        """Return the pairs below their bounds, as row times number of queries plus query."""
+        return np.flatnonzero(self.screen(gallery, prepared) < bounds)
 
     def bounds(self, farthest):
         """Return bounds that all screened items stay below which are nearer than the farthest."""
@@ -108,6 +114,8 @@ class Hamming:
         Number of bits.
     """
 
+    tile_pairs = 2**21  # 4,096 rows by 512 queries, of which a few are screened at once
+
     def __init__(self, n_components):
         self.n_components = n_components
         self.dtype = np.min_scalar_type(n_components + 1)
@@ -137,11 +145,23 @@ class Hamming:
     def screen(self, gallery, prepared):
         """Return the numbers of bits that differ, shape (n_gallery, n_queries)."""
         words = zip(gallery.T, prepared, strict=True)
-        counts = (bitwise_count(row[:, None] ^ query) for row, query in words)
+        counts = (bitwise_count(row ^ query[:, None]) for row, query in words)
         total = next(counts).astype(self.dtype, copy=False)
         for count in counts:
             total += count
-        return total
+        return total.T
+
+    def passing(self, gallery, prepared, bounds):
+        """Return the pairs below their bounds, as row times number of queries plus query.
+
+        A few queries at once, by which the words that differ stay in the cache.
+        """
+        found = []
+        for few in gen_batches(len(bounds), _FEW_QUERIES):
+            below = self.screen(gallery, prepared[:, few]) < bounds[few]
+            queries, rows = np.divmod(np.flatnonzero(below.T), len(gallery))
+            found.append(rows * len(bounds) + queries + few.start)
+        return np.concatenate(found)
 
     def bounds(self, farthest):
         """Return bounds that all screened items stay below which are nearer than the farthest."""
@@ -282,7 +302,7 @@ def _nearest_of_block(metric, queries, gallery, n_neighbors, pool):
     stop = _n_sample(len(gallery), n_neighbors)
     best.update(_nearest_pairs(metric, gallery[:stop], prepared, n_neighbors))
     most = max(1, int(_budget() // (32 * len(queries))))
-    tile_rows = max(1, _TILE_PAIRS // len(queries))
+    tile_rows = max(1, metric.tile_pairs // len(queries))
     while stop < len(gallery):
         start, stop = stop, min(len(gallery), 2 * stop, stop + most)
         tiles = [slice(i, min(i + tile_rows, stop)) for i in range(start, stop, tile_rows)]
@@ -301,8 +321,7 @@ def _nearest_pairs(metric, gallery, prepared, n_neighbors):
 
 def _passing(metric, gallery, prepared, bounds, tile):
     """Return the pairs of a tile below their bounds, as row times number of queries plus query."""
-    below = metric.screen(gallery[tile], prepared) < bounds
-    return np.flatnonzero(below) + tile.start * len(bounds)
+    return metric.passing(gallery[tile], prepared, bounds) + tile.start * len(bounds)
 
 
 class _Best:

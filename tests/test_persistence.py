@@ -1,5 +1,7 @@
 """Saved estimators come back with equal results, and nothing else does."""
 
+import copy
+
 import numpy as np
 import pytest
 import skops.io
@@ -11,6 +13,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from cca_estimators import (
+    ACMR,
     CCA,
     CCCA,
     CDCCA,
@@ -121,6 +124,38 @@ def test_refusals(data, tmp_path):
     with pytest.raises(ValueError, match=r"CrossModalIndex\.load"):
         load(tmp_path / "index")
     assert not (tmp_path / "model").exists()
+
+
+HUGE = {
+    "hidden_layer_sizes": (4, 10**5, 10**5),
+    "n_components": 10**9,
+    "n_bits": 10**9,
+    "feature_size": 10**9,
+    "lstm_size": 10**6,
+    "n_layers": 10**9,
+}
+
+
+@pytest.mark.parametrize("estimator", embeddings(), ids=name_of)
+def test_a_file_cannot_ask_for_more_memory_than_it_holds(estimator, tmp_path):
+    if not hasattr(estimator, "max_epochs"):
+        return
+    X, y = make_views(60, 3, (6, 8), shared_rank=3, n_steps=3, random_state=0)
+    fitted = clone(estimator).fit(X, y)
+    for name in HUGE.keys() & fitted.get_params():
+        forged = copy.copy(fitted).set_params(**{name: HUGE[name]})
+        save(forged, tmp_path / "model")
+        with pytest.raises(ValueError, match=r"model is damaged .* it holds"):
+            load(tmp_path / "model")
+
+
+def test_what_plays_against_the_networks_is_bounded_too(tmp_path):
+    X, y = make_views(60, 3, (6, 8), shared_rank=3, random_state=0)
+    forged = ACMR(4, **SMALL).fit(X, y)
+    forged.classes_ = np.arange(10**6)
+    save(forged, tmp_path / "model")
+    with pytest.raises(ValueError, match=r"its parameters ask for \d{7} numbers beside the"):
+        load(tmp_path / "model")
 
 
 def test_a_type_that_is_not_trusted_is_named(data, tmp_path):

@@ -12,7 +12,8 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from torch.optim import lr_scheduler
 
 from cca_estimators import ACMR, AGAH, CDCCA, DCCA, TNNCCCA, UCAL, UGACH, Contrastive
 from cca_estimators.datasets import make_views
@@ -134,9 +135,53 @@ def test_what_cannot_be_resumed_is_refused(data, tmp_path):
     X, y = data
     with pytest.raises(ValueError, match="needs an integer as random_state, and it is None"):
         CDCCA(checkpoint=tmp_path).fit(X, y)
-    scheduled = CDCCA(checkpoint=tmp_path, random_state=0, callbacks=[LRScheduler()])
-    with pytest.raises(ValueError, match="does not hold the state of LRScheduler"):
-        scheduled.fit(X, y)
+
+
+def halved(epoch):
+    return 0.5**epoch
+
+
+CALLBACKS = {
+    "epochs": [LRScheduler(lr_scheduler.StepLR, step_size=2, gamma=0.1)],
+    "function": [LRScheduler(lr_scheduler.LambdaLR, lr_lambda=halved)],
+    "milestones": [LRScheduler(lr_scheduler.MultiStepLR, milestones=[1, 4])],
+    "batches": [
+        LRScheduler(lr_scheduler.OneCycleLR, step_every="batch", max_lr=0.01, total_steps=20)
+    ],
+    "plateau": [
+        LRScheduler(lr_scheduler.ReduceLROnPlateau, monitor="train_loss", patience=0, threshold=0.9)
+    ],
+    "two": [
+        LRScheduler(lr_scheduler.ExponentialLR, gamma=0.5),
+        EarlyStopping("train_loss", patience=4, threshold=10, threshold_mode="abs"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", list(CALLBACKS))
+def test_schedules_and_stopping_go_on_to_the_bit(data, case, tmp_path):
+    X, y = data
+    method = CDCCA(max_epochs=7, batch_size=60, **SMALL)
+    whole = clone(method).set_params(callbacks=CALLBACKS[case]).fit(X, y)
+    once = clone(method).set_params(checkpoint=tmp_path)
+    with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+        clone(once).set_params(callbacks=[*CALLBACKS[case], InterruptOnce(4)]).fit(X, y)
+    resumed = clone(once).set_params(callbacks=CALLBACKS[case]).fit(X, y)
+    names = [name for name in whole.history_[0] if name in ("event_lr", "train_loss")]
+    assert resumed.history_[:, names] == whole.history_[:, names]
+    assert len(whole.history_) == (5 if case == "two" else 7)
+    for name in X:
+        np.testing.assert_array_equal(resumed.transform(X)[name], whole.transform(X)[name])
+    assert not list(tmp_path.iterdir())
+
+
+def test_fits_with_other_schedules_never_share_a_file(data, tmp_path):
+    X, y = data
+    once = CDCCA(max_epochs=6, checkpoint=tmp_path, **SMALL)
+    for schedules in ([], CALLBACKS["epochs"], CALLBACKS["function"], CALLBACKS["two"]):
+        with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+            clone(once).set_params(callbacks=[*schedules, InterruptOnce(3)]).fit(X, y)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 class Explode:

@@ -31,6 +31,31 @@ def at_rest(state):
         return copy.deepcopy(state)
 
 
+def check_sizes(planned, weights):
+    """Raise ValueError unless the tensors of a net are those of a file, before memory is taken.
+
+    Parameters
+    ----------
+    planned : Net
+        On the device "meta", where tensors have shapes alone.
+    weights : dict of ndarray
+        What the file holds. What plays against the networks is not in files, and may hold a hundred
+        times as many numbers.
+    """
+    shapes = {name: tuple(each.shape) for name, each in planned.module_.state_dict().items()}
+    for name in sorted({*shapes, *weights}):
+        stored = weights[name].shape if name in weights else None
+        if shapes.get(name) != stored:
+            raise ValueError(
+                f"its parameters ask for a tensor {name} of shape {shapes.get(name)}, and it holds "
+                f"{stored}"
+            )
+    held = sum(each.size for each in weights.values())
+    further = sum(each.numel() for each in planned.criterion_.state_dict().values())
+    if further > _MOST_GAIN * held:
+        raise ValueError(f"its parameters ask for {further} numbers beside the {held} it holds")
+
+
 class _CopiesOnCpu(TorchFunctionMode):
     """While it holds, copies of tensors are on the CPU: those of parameters are clones."""
 
@@ -44,4 +69,5 @@ def to_cpu(tensor):
     return tensor.cpu()
 
 
+_MOST_GAIN = 100
 _COPIES = (torch.Tensor.clone, torch.Tensor.__deepcopy__)

@@ -3,7 +3,7 @@
 import copy
 
 import numpy as np
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback
 from skorch.history import History
 from tqdm.auto import tqdm
 
@@ -14,44 +14,34 @@ from cca_estimators.metrics import mean_average_precision
 _NO_CLASS = -1
 
 
-class StopEarly(EarlyStopping):
-    """Early stopping which can go on from where it was, and tells that it was it that stopped."""
-
-    def state(self):
-        """Return what it knows."""
-        return {name: getattr(self, name) for name in self._known}
-
-    def go_on_from(self, state):
-        """Go on from what it knew."""
-        vars(self).update(state)
-
-    _known = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
-
-
 class LastEpoch(Callback):
     """Keep the training as it was after its last whole epoch, and in a file if there is a path.
 
+    Comes after the callbacks that change what the next epoch does.
+
     Parameters
     ----------
-    stop : StopEarly or None
-        Comes before it among the callbacks.
     path : Path or None
     """
 
-    def __init__(self, stop=None, path=None):
-        self.stop = stop
+    def __init__(self, path=None):
         self.path = path
         self.state = None
 
+    def find(self, net):
+        """Read the file, if there is one, before other callbacks begin, which look at the net."""
+        self.stored = None if self.path is None else checkpoints.read(self.path)
+        if self.stored is not None:
+            net.history = History(self.stored["history"])
+            net.load_training_state(self.stored["training"])
+
     def on_train_begin(self, net, **kwargs):
-        """Go on from the file, if there is one."""
-        stored = None if self.path is None else checkpoints.read(self.path)
-        if stored is None:
+        """Go on from the file, after schedules have begun anew, by a step of their own."""
+        if self.stored is None:
             return
-        net.load_training_state(stored["training"])
-        net.history = History(stored["history"])
-        if self.stop is not None:
-            self.stop.go_on_from(stored["stop"])
+        net.load_training_state(self.stored["training"])
+        for callback, state in zip(_stateful(net), self.stored["callbacks"], strict=True):
+            checkpoints.go_on_from(callback, state)
         self.on_epoch_end(net)
 
     def on_epoch_end(self, net, **kwargs):
@@ -59,8 +49,8 @@ class LastEpoch(Callback):
         self.state = copy.deepcopy(net.training_state())
         self.n_epochs = len(net.history)
         if self.path is not None:
-            stop = {} if self.stop is None else self.stop.state()
-            known = checkpoints.plain({"history": list(net.history), "stop": stop})
+            states = [checkpoints.state_of(callback) for callback in _stateful(net)]
+            known = checkpoints.plain({"history": list(net.history), "callbacks": states})
             checkpoints.write(self.path, {"training": self.state, **known})
 
     def restore(self, net):
@@ -71,6 +61,10 @@ class LastEpoch(Callback):
         del net.history[self.n_epochs :]
         self.state = None
         return True
+
+
+def _stateful(net):
+    return checkpoints.stateful(callback for _, callback in net.callbacks_)
 
 
 class ValidationMap(Callback):

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import EarlyStopping, LRScheduler
 
 from cca_estimators._storage import replacing
 from cca_estimators.deep.training.standard import block_size
 
 _WITHOUT_EFFECT = {"checkpoint", "callbacks", "device", "verbose", "warm_start"}
+_KNOWN_WHEN_STOPPING = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
 
 
 def check_resumable(estimator):
@@ -22,11 +23,6 @@ def check_resumable(estimator):
         raise ValueError(
             f"checkpoint={str(estimator.checkpoint)!r} needs an integer as random_state, and it is "
             f"{estimator.random_state!r}: without a seed no fit can be called again."
-        )
-    if any(isinstance(callback, LRScheduler) for callback in estimator.callbacks or ()):
-        raise ValueError(
-            "A checkpoint does not hold the state of LRScheduler, so training could not go on as "
-            "it began. Leave out checkpoint or the schedule."
         )
 
 
@@ -47,6 +43,7 @@ def path_of(folder, estimator, views, y, net):
     digest = hashlib.blake2b(digest_size=16)
     parameters = estimator.get_params(deep=False)
     told = {name: parameters[name] for name in sorted(parameters) if name not in _WITHOUT_EFFECT}
+    told["callbacks"] = [_told(callback) for callback in stateful(estimator.callbacks or ())]
     digest.update(repr((type(estimator).__name__, told, net.seed, len(net.history))).encode())
     for name, rows in views.items():
         digest.update(repr((name, rows.shape, str(rows.dtype))).encode())
@@ -57,6 +54,36 @@ def path_of(folder, estimator, views, y, net):
         digest.update(weights.numpy(force=True).tobytes())
     os.makedirs(folder, exist_ok=True)
     return Path(folder) / f"{type(estimator).__name__}-{digest.hexdigest()}.pt"
+
+
+def stateful(callbacks):
+    """Return the callbacks that change what the next epoch does, and how training ends."""
+    return [
+        callback for callback in callbacks if isinstance(callback, (EarlyStopping, LRScheduler))
+    ]
+
+
+def _told(callback):
+    """Return what determines the effect of a callback, the same in every process."""
+    options = {name: value for name, value in vars(callback).items() if not name.endswith("_")}
+    return type(callback).__name__, {
+        name: getattr(options[name], "__qualname__", options[name]) for name in sorted(options)
+    }
+
+
+def state_of(callback):
+    """Return where a schedule or early stopping is."""
+    if isinstance(callback, LRScheduler):
+        return callback.lr_scheduler_.state_dict()
+    return {name: getattr(callback, name) for name in _KNOWN_WHEN_STOPPING}
+
+
+def go_on_from(callback, state):
+    """Let a schedule or early stopping, which has begun anew, go on from a state."""
+    if isinstance(callback, LRScheduler):
+        callback.lr_scheduler_.load_state_dict(state)
+    else:
+        vars(callback).update(state)
 
 
 def write(path, state):

@@ -73,7 +73,8 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
     checkpoint : str or path-like, default=None
         Folder for one file per fit, written after each epoch and deleted when the fit is complete:
         the same fit, with the same integer as `random_state`, called again after its process died
-        goes on from it, and gives what it would have given."""
+        goes on from it, and gives what it would have given. Schedules and early stopping among
+        `callbacks` go on where they were; other callbacks start afresh."""
 
 ATTRIBUTES = """net_ : skorch.NeuralNet
         The trained net: ``net_.module_.tower(name)`` is the network of a view.

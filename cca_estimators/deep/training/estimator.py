@@ -14,6 +14,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import EarlyStopping
 from skorch.history import History
 from skorch.utils import noop
 from torch import nn
@@ -23,13 +24,12 @@ from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
 from cca_estimators._reading.labels import n_classes_of
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
-from cca_estimators.deep.training.at_rest import at_rest
+from cca_estimators.deep.training.at_rest import at_rest, check_sizes
 from cca_estimators.deep.training.batches import RowDataset, RowSubset, as_tensor
 from cca_estimators.deep.training.callbacks import (
     FigureLines,
     LastEpoch,
     ProgressBar,
-    StopEarly,
     ValidationMap,
 )
 from cca_estimators.deep.training.checkpoints import check_resumable, path_of
@@ -293,14 +293,15 @@ class DeepEstimator(GoingOn):
 
     def _run(self, net, train, valid, n_epochs, path):
         """Train the net; return what ended it early if a whole epoch remains."""
-        ours = self._callbacks()
-        stop = next((callback for callback in ours if isinstance(callback, StopEarly)), None)
-        last = LastEpoch(stop, path)
-        ours.append(last)
-        net.callbacks = [*ours, *(self.callbacks or [])]
+        last = LastEpoch(path)
+        before, after = self._callbacks(), [last, *self._telling()]
+        ours = [*before, *after]
+        net.callbacks = [*before, *(self.callbacks or []), *after]
         net.initialize_callbacks()
+        last_epoch = len(net.history) + n_epochs
+        last.find(net)
         try:
-            net.partial_fit(TrainingSet(train, valid, len(net.history) + n_epochs))
+            net.partial_fit(TrainingSet(train, valid, last_epoch))
             failure = vars(net).pop("interrupt_")
         except FloatingPointError as error:
             failure = error
@@ -311,12 +312,17 @@ class DeepEstimator(GoingOn):
             raise failure
         return failure
 
+    def _telling(self):
+        if not self.verbose:
+            return []
+        return [ProgressBar() if self.verbose == 1 else FigureLines()]
+
     def _callbacks(self):
-        callbacks = [ProgressBar() if self.verbose == 1 else FigureLines()] if self.verbose else []
+        """Return what records figures and stops early, before callbacks of the user."""
         if not self.early_stopping:
-            return callbacks
+            return []
         by_loss = self.early_stopping == "loss"
-        stop = StopEarly(
+        stop = EarlyStopping(
             monitor="valid_loss" if by_loss else "valid_map",
             lower_is_better=by_loss,
             patience=self.n_iter_no_change,
@@ -324,7 +330,7 @@ class DeepEstimator(GoingOn):
             load_best=True,
             sink=noop,
         )
-        return [ValidationMap(self._embeddings_left_out, self.metric), stop, *callbacks]
+        return [ValidationMap(self._embeddings_left_out, self.metric), stop]
 
     def _parts(self, dataset, y, seed, device):
         """Return the rows to train on, and those to validate on or None."""
@@ -514,6 +520,10 @@ class DeepEstimator(GoingOn):
             for name, shape in estimator._tower_shapes_.items()
         }
         y = np.arange(len(estimator.classes_)) if estimator._supervised else None
+        if getattr(estimator, "n_layers", 1) > len(data["weights"]):
+            raise ValueError(f"n_layers={estimator.n_layers}, and it holds fewer tensors")
+        with own_modes("cpu"), torch.device("meta"):
+            check_sizes(estimator._new_net(inputs, y, 0, "meta"), data["weights"])
         device = _device_or_cpu(str(estimator.device))
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         with own_modes(device), global_generators(seed, device):

@@ -243,6 +243,7 @@ class Net(NeuralNet):
         """Set what may change before training goes on."""
         for optimizer in self.optimizers():
             for group in optimizer.param_groups:
+                group["initial_lr"] = group.get("initial_lr", group["lr"]) * (lr / self.lr)
                 group["lr"] *= lr / self.lr
         for group in self.optimizer_.param_groups:
             group["weight_decay"] = weight_decay

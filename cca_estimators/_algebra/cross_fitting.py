@@ -152,9 +152,21 @@ def rotation(source, target):
     return left @ right
 
 
-def _check_rows(estimator):
+def takes_kernels(estimator):
+    """Tell whether an estimator takes a kernel matrix in place of the rows of a view.
+
+    Examples
+    --------
+    >>> from cca_estimators import CKCCA
+    >>> takes_kernels(CKCCA()), takes_kernels(CKCCA(kernel={"audio": "precomputed"}))
+    (False, True)
+    """
     kernel = getattr(estimator, "kernel", None)
-    if "precomputed" in (kernel.values() if isinstance(kernel, dict) else [kernel]):
+    return "precomputed" in (kernel.values() if isinstance(kernel, dict) else [kernel])
+
+
+def _check_rows(estimator):
+    if takes_kernels(estimator):
         raise ValueError(
             f"{type(estimator).__name__} has kernel='precomputed', which cannot be cut into folds. "
             "Pass the rows and the kernel as a function, or set n_folds=1."

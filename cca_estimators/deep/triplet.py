@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state, get_tags
 from torch import nn
 
-from cca_estimators._algebra.cross_fitting import cross_fitted
+from cca_estimators._algebra.cross_fitting import cross_fitted, takes_kernels
 from cca_estimators._compat import HasMethods, Interval, StrOptions
 from cca_estimators.deep.losses.triplets import triplet_loss
 from cca_estimators.deep.training.docs import documented
@@ -214,6 +214,12 @@ class TNNCCCA(HeadedEmbedding):
             raise ValueError(
                 f"first={name}(...) is no cluster estimator, an embedding of real numbers that "
                 'learns from labels: take "ckcca", "ccca" or such as CKCCA(gamma=0.01).'
+            )
+        if takes_kernels(self.first) and (self.standardize or self.order == "tnn_first"):
+            raise ValueError(
+                f"first={name}(...) has kernel='precomputed', and a standardised kernel matrix is "
+                "none, nor are outputs of towers. Pass the rows and the kernel as a function, or "
+                "set standardize=False and n_folds=1."
             )
         self.first._validate_params()  # fit skips the validation of nested estimators
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.metrics.pairwise import rbf_kernel
 from torch import nn
 
 from cca_estimators import AGAH, CCA, CCCA, CKCCA, TNNCCCA
@@ -170,3 +171,19 @@ def test_the_authors_setting_fits(data):
         device="cpu",
     )
     assert authors.fit(X, y).score(X, y) > 0.9
+
+
+def test_kernel_matrices_are_taken_as_they_are_or_refused(data):
+    X, y = data
+    train, test = np.arange(60), np.arange(60, 80)
+    kernels = {name: rbf_kernel(rows[train], gamma=0.05) for name, rows in X.items()}
+    against = {name: rbf_kernel(rows[test], rows[train], gamma=0.05) for name, rows in X.items()}
+    alone = {**SMALL, "n_folds": 1}
+    given = TNNCCCA(**alone, first=CKCCA(kernel="precomputed")).fit(kernels, y[train])
+    named = TNNCCCA(**alone, first=CKCCA(gamma=0.05)).fit(X[train], y[train])
+    for name, embedded in given.transform(against).items():
+        np.testing.assert_allclose(embedded, named.transform(X[test])[name], atol=1e-5)
+    for options in ({"standardize": "auto"}, {"order": "tnn_first"}):
+        method = clone(given).set_params(**options)
+        with pytest.raises(ValueError, match=r"kernel='precomputed'.*standardize=False and n_fol"):
+            method.fit(kernels, y[train])

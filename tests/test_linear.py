@@ -343,6 +343,14 @@ def test_views_far_from_0_are_centred_before_they_are_squared(
     fitted, expected = method(3, reg=reg).fit(far, y), method(3, reg=reg).fit(near, y)
     np.testing.assert_allclose(fitted.correlations_, expected.correlations_, atol=1e-5)
     assert fitted.score(far, y) == pytest.approx(expected.score(near, y), abs=0.01)
+    parts, half = method(3, reg=reg), np.arange(len(y)) % 2 == 0
+    for start in range(0, len(y), 70):
+        rows = slice(start, start + 70)
+        parts.partial_fit(far[rows], y[rows])
+    halves = [method(3, reg=reg).partial_fit(far[rows], y[rows]) for rows in (half, ~half)]
+    digits = 1e-12 if dtype == np.float64 else 1e-6
+    for one in (parts, halves[0].merge(halves[1])):
+        np.testing.assert_allclose(one.correlations_, expected.correlations_, atol=digits)
 
 
 @both

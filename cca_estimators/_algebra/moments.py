@@ -57,19 +57,22 @@ class Block(NamedTuple):
     """Rows of one view, scaled by the roots of their weights, and what centres them.
 
     The rows either are as they came, and `offset` is their mean, or are centred, and `offset` is 0:
-    their scatter is ``rows.T @ rows - weight * outer(offset, offset)``.
+    their scatter is ``rows.T @ rows - weight * outer(offset, offset)``. The exact mean is
+    ``mean + rest``, for the rounding of a mean far from the origin may exceed the spread.
     """
 
     rows: np.ndarray
     weight: float
     mean: np.ndarray
     offset: np.ndarray
+    rest: np.ndarray | float = 0.0
 
 
 class Scatter:
     """Total weight, mean and centred scatter matrix of the rows of one view."""
 
     lost = False  # of which features squares have underflown in float64; not in older files
+    rest = 0.0  # what the rounding of the mean has lost; not in older files
 
     def __init__(self):
         self.weight = 0.0
@@ -91,7 +94,7 @@ class Scatter:
         self.lost = self.lost | lost
         _add_outer(gram, -block.weight, block.offset, block.offset)
         squared_weight = block.weight if weights is None else float(weights @ weights)
-        self._add(block.weight, squared_weight, block.mean, gram)
+        self._add(block.weight, squared_weight, (block.mean, block.rest), gram)
         return block
 
     def _squared(self, rows, weights):
@@ -115,18 +118,19 @@ class Scatter:
         self._add(
             scale * other.weight,
             scale**2 * other.squared_weight,
-            other.mean,
+            (other.mean, other.rest),
             scale * other.matrix,
         )
 
     def _add(self, weight, squared_weight, mean, matrix):
         total = self.weight + weight
-        shift = mean - self.mean
         if self.weight:
+            shift = _apart(mean, (self.mean, self.rest))
             _add_outer(matrix, self.weight * weight / total, shift, shift)
             matrix += self.matrix
+            mean = _moved((self.mean, self.rest), shift * (weight / total))
         self.matrix = matrix
-        self.mean = self.mean + shift * (weight / total)
+        self.mean, self.rest = mean
         self.weight = total
         self.squared_weight += squared_weight
 
@@ -139,6 +143,8 @@ class Scatter:
 class Cross:
     """Scatter between two views with aligned rows."""
 
+    rests = 0.0, 0.0  # as `Scatter.rest`; not in older files
+
     def __init__(self):
         self.weight = 0.0
         self.means = 0.0, 0.0
@@ -149,22 +155,26 @@ class Cross:
         """Add the aligned `Block` of each view."""
         matrix = _float64(x.rows.T @ y.rows)
         _add_outer(matrix, -x.weight, x.offset, y.offset)
-        self._add(x.weight, (x.mean, y.mean), matrix)
+        self._add(x.weight, ((x.mean, x.rest), (y.mean, y.rest)), matrix)
 
     def merge(self, other, scale=1.0):
         """Add another cross scatter with its weights multiplied by `scale`."""
         if not other.weight:
             return
-        self._add(scale * other.weight, other.means, scale * other.matrix)
+        means = zip(other.means, other.rests, strict=True)
+        self._add(scale * other.weight, tuple(means), scale * other.matrix)
 
     def _add(self, weight, means, matrix):
         total = self.weight + weight
-        x, y = (new - old for new, old in zip(means, self.means, strict=True))
         if self.weight:
-            _add_outer(matrix, self.weight * weight / total, x, y)
+            before = tuple(zip(self.means, self.rests, strict=True))
+            shifts = [_apart(new, old) for new, old in zip(means, before, strict=True)]
+            _add_outer(matrix, self.weight * weight / total, *shifts)
             matrix += self.matrix
+            moves = zip(before, shifts, strict=True)
+            means = [_moved(old, shift * (weight / total)) for old, shift in moves]
         self.matrix = matrix
-        self.means = self.means[0] + x * (weight / total), self.means[1] + y * (weight / total)
+        self.means, self.rests = zip(*means, strict=True)
         self.weight = total
 
 
@@ -221,7 +231,7 @@ class ClassScatter:
         if weights is not None:
             members = diags_array(1 / np.sqrt(weights)) @ members  # rows were scaled by the root
         sums = members.T.astype(block.rows.dtype) @ block.rows
-        self._sums += sums + counts * (block.mean - block.offset - self._reference)
+        self._sums += sums + counts * (block.mean - block.offset - self._reference + block.rest)
         self._counts += counts
         return block
 
@@ -251,6 +261,7 @@ class MergedClasses(NamedTuple):
 
     scatter: Scatter
     class_means: np.ndarray
+    rests: np.ndarray
 
     @classmethod
     def merge(cls, scatters, row_weights):
@@ -258,12 +269,14 @@ class MergedClasses(NamedTuple):
         merged = Scatter()
         for scatter, weight in zip(scatters, row_weights, strict=True):
             merged.merge(scatter, weight)
-        return cls(merged, np.array([scatter.mean for scatter in scatters]))
+        means, rests = zip(*((scatter.mean, scatter.rest) for scatter in scatters), strict=True)
+        rests = [np.broadcast_to(rest, mean.shape) for mean, rest in zip(means, rests, strict=True)]
+        return cls(merged, np.array(means), np.array(rests))
 
     @property
     def relative_means(self):
         """Means of the classes less that of the first one."""
-        return self.class_means - self.class_means[0]
+        return _apart((self.class_means, self.rests), (self.class_means[0], self.rests[0]))
 
 
 def overflow_error(name, feature):
@@ -390,6 +403,19 @@ def _covariance(scatter, norm):
     return covariance
 
 
+def _apart(mean, other):
+    """Return the difference of two means, each a rounded mean and the rest of it."""
+    return mean[0] - other[0] + (mean[1] - other[1])
+
+
+def _moved(mean, shift):
+    """Return a mean and its rest, moved, the rest to its own last digit (Knuth's sum of two)."""
+    shift = mean[1] + shift
+    total = mean[0] + shift
+    taken = total - mean[0]
+    return total, (mean[0] - (total - taken)) + (shift - taken)
+
+
 def _underflows(rows, gram):
     """Tell in which columns squares lose digits, or vanish, for being small."""
     small = gram.diagonal() < len(rows) * _LEAST_SQUARE[rows.dtype]
@@ -417,7 +443,8 @@ def _centred(rows, weights):
     rest = weights @ rows / weight
     rows -= rest.astype(rows.dtype)
     rows *= np.sqrt(weights).astype(rows.dtype)[:, None]
-    return Block(rows, float(weight), first + rest, np.zeros_like(rest))
+    mean, rest = _moved((first.astype(np.float64), 0.0), rest)
+    return Block(rows, float(weight), mean, np.zeros_like(rest), rest)
 
 
 def class_members(classes, n_classes=None):

@@ -19,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from cca_estimators import CCA, CCCA, Views
 
 each = pytest.mark.parametrize("estimator", estimators(), ids=lambda one: type(one).__name__)
+DEEP = [one for one in estimators() if "max_epochs" in one.get_params()]
 FORMS = {
     "array": lambda rows: rows,
     "list": lambda rows: rows.tolist(),
@@ -183,3 +184,47 @@ def test_partial_fit_in_any_cut_is_one_fit(method, data, cuts):
     np.testing.assert_allclose(parts.correlations_, whole.correlations_, rtol=1e-8)
     for name, rows in outputs(whole, X).items():
         np.testing.assert_allclose(outputs(parts, X)[name], rows, atol=1e-8 * np.abs(rows).max())
+
+
+@pytest.mark.parametrize("method", [CCA, CCCA])
+@cases
+@given(data=inputs(forms=("array",)), kind=st.sampled_from(KINDS), cut=st.integers(4, 12))
+def test_a_failed_partial_fit_leaves_what_was_seen(method, data, kind, cut):
+    X, y = data
+    X = Views({name: np.asarray(rows, dtype=np.float64) for name, rows in X.items()})
+    wrong, target, name = broken(X, y, kind)
+    new = method(1)
+    with pytest.raises((ValueError, TypeError), match=name):
+        new.partial_fit(wrong, target)
+    with pytest.raises(NotFittedError):
+        new.transform(X)
+    expected = method(1).partial_fit(X[:cut], y[:cut])
+    model = new.partial_fit(X[:cut], y[:cut])
+    with pytest.raises((ValueError, TypeError), match=name):
+        model.partial_fit(wrong, target)
+    for each_of_both in (model, expected):
+        each_of_both.partial_fit(X[cut:], y[cut:])
+    for view, rows in outputs(expected, X).items():
+        np.testing.assert_array_equal(outputs(model, X)[view], rows)
+
+
+@pytest.mark.parametrize("estimator", DEEP, ids=lambda one: type(one).__name__)
+@cases
+@given(
+    data=inputs(forms=("array",)),
+    unit=st.integers(-60, 60),
+    origin=st.integers(-(2**30), 2**30),
+)
+def test_units_and_origin_do_not_matter_to_deep_methods(estimator, data, unit, origin):
+    X, y = data
+    near = {name: np.round(64 * rows.astype(np.float64)) / 64 for name, rows in X.items()}
+    expected = fitted(estimator, near, y)
+    other_units = {name: 2.0**unit * rows for name, rows in near.items()}
+    for name, rows in outputs(fitted(estimator, other_units, y), other_units).items():
+        np.testing.assert_array_equal(rows, outputs(expected, near)[name])
+    far = {name: 2.0**unit * (rows + origin) for name, rows in near.items()}  # exactly
+    got = fitted(estimator, far, y)
+    for name in near:
+        means, scales = (values[name] / 2.0**unit for values in (got.means_, got.scales_))
+        np.testing.assert_allclose(means, expected.means_[name] + origin, rtol=1e-15, atol=1e-12)
+        np.testing.assert_allclose(scales, expected.scales_[name], rtol=1e-12)

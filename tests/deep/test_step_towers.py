@@ -115,3 +115,13 @@ def test_cyclic_orders_that_begin_anywhere_are_learnt(method, options):
     small = {**SMALL, "hidden_layer_sizes": (64,), "max_epochs": 15}
     fitted = method(**small, **options).fit(X[:600], y[:600])
     assert fitted.score(X[600:], y[600:]) > 0.8
+
+
+@pytest.mark.parametrize("method", [LSTMCCCA(), SDCCA(), CDCCA(tower="gru")], ids=repr)
+def test_a_view_of_four_dimensions_is_refused_by_name(method):
+    X = {"audio": np.ones((12, 3, 4)), "visual": np.zeros((12, 3, 4, 2))}
+    X["audio"] += np.arange(12)[:, None, None]
+    X["visual"] += np.arange(12)[:, None, None, None]
+    words = r"View 'visual' has shape \(12, 3, 4, 2\).*reads.*\(n, steps, features\).*Reshape it"
+    with pytest.raises(ValueError, match=words):
+        method.fit(X, np.arange(12) % 2)

@@ -1,12 +1,15 @@
 """Defaults and bounds of the parameters of deep methods, one by one, and what their classes are."""
 
 import inspect
+import re
+from ast import literal_eval
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from cca_estimators import deep
+from cca_estimators.deep import losses
 
 SHARED = {
     "hidden_layer_sizes": (256,),
@@ -170,3 +173,15 @@ def test_classes_of_estimators_are_those_of_scikit_learn(name):
     first, *others = inspect.signature(type(method)).parameters.values()
     assert first.kind == first.POSITIONAL_OR_KEYWORD
     assert {each.kind for each in others} == {first.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("name", losses.__all__)
+def test_docstrings_of_losses_have_the_defaults_of_signatures(name):
+    function = getattr(losses, name)
+    if inspect.isclass(function):
+        return
+    parameters = inspect.signature(function).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    entries = re.findall(r"^ {4}(\w+(?:, \w+)*) : .*default=(.*)$", function.__doc__, re.M)
+    documented = {key: literal_eval(value) for keys, value in entries for key in keys.split(", ")}
+    assert documented == defaults

@@ -61,6 +61,27 @@ def test_correlation_loss_in_single_precision_is_formed_in_double(outputs):
     assert single.item() == pytest.approx(double.item(), abs=1e-6)
 
 
+def test_covariances_are_formed_in_double_precision(outputs, labels):
+    """Of outputs whose squares need more digits than float32 has."""
+    single = [1e3 + view.float() for view in outputs]
+    for function in (correlation_loss, partial(category_correlation_loss, labels=labels)):
+        loss = function(*single)
+        assert loss.dtype == torch.float64
+        assert loss.item() == function(*(view.double() for view in single)).item()
+
+
+def test_the_cpu_takes_lapack(outputs, monkeypatch):
+    monkeypatch.setattr(correlation_module, "PRODUCTS", None)
+    assert torch.isfinite(correlation_loss(*outputs))
+
+
+@pytest.mark.usefixtures("form")
+def test_regular_batches_need_no_ridge(outputs):
+    expected = CCA(3, reg=0.0).fit(dict(zip("xy", (view.numpy() for view in outputs), strict=True)))
+    loss = correlation_loss(*outputs, ridge=0.0)
+    assert loss.item() == pytest.approx(-expected.correlations_.sum(), rel=1e-9)
+
+
 def test_category_loss_of_a_known_number_of_classes(outputs, labels):
     expected = category_correlation_loss(*outputs, labels)
     for n_classes in (6, 9):  # of which some have no row
@@ -276,6 +297,17 @@ def test_triplet_loss_is_that_of_a_loop(labels, mining, distance, symmetric, inc
     gradients = torch.autograd.grad(loss, (x, y))
     for ours, theirs in zip(gradients, torch.autograd.grad(expected, (x, y)), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.usefixtures("shapes")
+@pytest.mark.parametrize("mining", ["batch_all", "batch_hard", "semi_hard"])
+def test_anchors_with_one_negative(mining):
+    generator = torch.Generator().manual_seed(4)
+    x, y = torch.randn(2, 7, 3, dtype=torch.float64, generator=generator)
+    labels = torch.tensor([0, 0, 0, 1, 0, 0, 0])
+    loss = triplet_loss(x, y, labels, 0.4, mining, symmetric=False)
+    expected = loop(x, y, labels, 0.4, "cosine", True, mining)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-10)
 
 
 def test_batch_all_counts_ties_as_the_hinge_does():

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
@@ -278,6 +279,35 @@ def test_class_maps_are_means_of_both_views_and_absent_classes_keep_theirs(data)
     assert torch.equal(net.criterion_.code_map[2], kept[1])
 
 
+def test_class_maps_are_set_as_an_epoch_begins_without_dropout(data):
+    X, y = data
+    options = {**TINY, "dropout": 0.5, "batch_norm": False, "standardize": False}
+    net = AGAH(5, feature_size=4, max_epochs=1, learning_rate=1e-12, **options).fit(X, y).net_
+    dataset = RowDataset(dict(X), y, "cpu")
+    net._set_training(False)
+    with torch.no_grad():
+        features = [net.module_.tower(name).unit_features(dataset.views[name]) for name in X]
+    for c in range(3):
+        expected = torch.cat([view[y == c] for view in features]).mean(dim=0)
+        for tower in net.module_.towers:
+            torch.testing.assert_close(tower.class_features[c], expected)
+
+
+def test_codes_of_classes_begin_as_signs():
+    torch.manual_seed(0)
+    code_map = AsymmetricObjective(4, 30, 16, 0.3, 0.1, 0.1).code_map
+    assert set(code_map.unique().tolist()) == {-1.0, 1.0}
+    assert abs(code_map.mean()) < 0.2
+
+
+def test_a_bit_is_1_where_positive_and_needs_a_fit(data):
+    embedded = AGAH()._embedded(None, {"audio": np.array([[-0.1, 0.0, 0.1]])})
+    assert embedded["audio"].tolist() == [[0, 0, 1]]
+    for call in (AGAH().decision_function, AGAH().pack):
+        with pytest.raises(NotFittedError):
+            call(data[0])
+
+
 # ACMR and UCAL
 
 
@@ -381,6 +411,38 @@ def test_layers_of_a_critic(width, half):
     shapes = [tuple(layer.weight.shape) for layer in critic[::2]]
     assert shapes == [(width, width), (half, width), (1, half)]
     assert [layer.negative_slope for layer in critic[1::2]] == [0.2, 0.2]
+
+
+def test_neighbours_are_the_nearest_others_of_each_view_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    views = {"audio": rng.standard_normal((50, 3)), "visual": rng.standard_normal((50, 4))}
+    dataset = RowDataset(views, np.arange(50), "cpu")
+    monkeypatch.setattr(ugach, "EMBEDDED_ROWS", 16)  # a last block of two rows, fewer than asked
+    found = ugach.neighbours(dataset, 5)
+    for i in range(50):
+        expected = []
+        for rows in views.values():
+            distances = np.linalg.norm(rows - rows[i], axis=1)
+            expected += np.argsort(distances)[1:6].tolist()
+        assert found[i].tolist() == expected
+
+
+def test_few_rows_have_all_others_as_neighbours(monkeypatch):
+    X, y = make_views(12, 3, (6, 8), shared_rank=3, random_state=0)
+    found, kept = ugach.neighbours, []
+    monkeypatch.setattr(ugach, "neighbours", lambda *each: kept.append(found(*each)) or kept[-1])
+    UGACH(8, n_neighbors=100, n_pretrain=1, max_epochs=1, **TINY).fit(X, y)
+    for i, row in enumerate(kept[0]):
+        assert sorted(row) == sorted(2 * [j for j in range(12) if j != i])
+
+
+def test_draws_never_take_what_weighs_nothing(monkeypatch):
+    weights = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 2.0]])
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.zeros(*shape))
+    assert ugach.draw(weights, 2).tolist() == [[1, 1], [2, 2]]
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.ones(*shape))
+    assert ugach.draw(weights, 2).max() == 2
+    assert ugach.draw(torch.nan * weights, 2).max() <= 2
 
 
 @pytest.mark.parametrize(("n_pretrain", "n_calls"), [(5, 0), (0, 1)])

@@ -163,8 +163,9 @@ def robust_prototype_loss(x, y, labels, prototypes, temperature=0.1):
 
     Parameters
     ----------
-    x, y, labels, prototypes, temperature
+    x, y, labels, prototypes
         As for `prototype_loss`; there are two classes at least.
+    temperature : float, default=0.1
 
     Returns
     -------

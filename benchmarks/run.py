@@ -31,7 +31,13 @@ QUICK = {
     "dask": {"N_ROWS": 2_000, "N_CHUNK": 500, "WIDTHS": (8, 16)},
     "epoch": {"N_ROWS": 800},
     "exactness": {},
-    "gpu": {"DEVICE": "cpu", "N_ROWS": 400, "WIDTHS": (12, 16), "N_EPOCHS": 2, "PATIENCE": 0},
+    "gpu": {
+        "DEVICE": "cpu",
+        "N_ROWS": 120,
+        "WIDTHS": (12, 16),
+        "N_EPOCHS": 2,
+        "SMALLER": {"hidden_layer_sizes": (8,), "max_epochs": 1, "lstm_size": 8, "feature_size": 8},
+    },
     "galleries": {
         "N_ROWS": 10_000,
         "N_BLOCK": 3_000,

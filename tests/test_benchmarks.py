@@ -255,6 +255,42 @@ def test_a_command_holds_no_path_of_the_machine(common):
     assert common.command(given) == shown
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return the script, made small."""
+    script = importlib.import_module("bench_gpu")
+    names = ("DEVICE", "N_ROWS", "WIDTHS", "N_STEPS", "N_EPOCHS", "N_SEEDS", "SMALLER")
+    for name in names:  # which are put back
+        monkeypatch.setattr(script, name, getattr(script, name))
+    script.make_small()
+    return script
+
+
+def test_the_script_for_a_gpu_runs_on_the_cpu(gpu, npz):
+    rng = np.random.default_rng(0)
+    with np.load(npz) as file:
+        content = dict(file)
+    order = rng.permutation(90)
+    np.savez(npz, **content, train=order[:60], test=order[60:])
+    tables = gpu.tables(npz)
+    measured = {row.name for table in tables for row in table.rows}
+    assert {*gpu.METHODS, *gpu.SEQUENCES, *gpu.NEW_DEFAULTS, *gpu.NEW_SEQUENCES} <= measured
+    for table in tables:
+        for row in table.rows:
+            told = row.seconds or row.result or row.note in ("needs CUDA", "yes")
+            assert told, (table.title, row)
+    fits = next(table for table in tables if table.title.startswith("A fit"))
+    assert not any("left out" in row.note for row in fits.rows)
+
+
+def test_the_methods_of_the_script_have_the_defaults_of_the_first_release(gpu):
+    """Every parameter that has an effect on training is spelled out."""
+    of_the_fit = {"device", "verbose", "warm_start", "view_split", "checkpoint"}
+    of_the_fit |= {"validation_fraction", "n_iter_no_change"}  # without early stopping
+    for method, options in {**gpu.METHODS, **gpu.SEQUENCES}.values():
+        assert set(method().get_params()) - set(options) == of_the_fit
+
+
 def test_small_constants_are_there():
     run = importlib.import_module("run")
     assert set(run.QUICK) == set(run.benchmarks())

@@ -153,6 +153,24 @@ def test_products_give_loss_and_gradient_of_lapack(spectrum, ridge, monkeypatch)
             np.testing.assert_allclose(ours, theirs, atol=1e-6 * float(theirs.abs().max()))
 
 
+@pytest.mark.parametrize("condition", [1e4, 1e6, 1e8, 1e9])
+def test_products_are_as_exact_as_lapack_where_covariances_lose_digits(condition):
+    """The gradient in the cross moment, among the singular directions, is to be the identity."""
+    roots = roots_of_covariances((10, 10), condition)
+    u, v = orthogonal(10, 2), orthogonal(10, 3)
+    cross = roots[0] @ (u * np.geomspace(1, 1.1e-6, 10) @ v.T) @ roots[1]
+    xx, yy, xy = (
+        torch.from_numpy(each) for each in (roots[0] @ roots[0], roots[1] @ roots[1], cross)
+    )
+    errors = []
+    for whiten, polar in (correlation_module.LAPACK, PRODUCTS):
+        from_x, from_y = whiten(xx, yy, 1 / condition)
+        gradient = from_x.T @ polar(from_x @ xy @ from_y.T) @ from_y
+        seen = u.T @ (roots[0] @ gradient.numpy() @ roots[1]) @ v
+        errors.append(np.abs(seen - np.eye(10)).max())
+    assert errors[1] < max(1e-6 if condition < 1e8 else 0, 5 * errors[0])
+
+
 @pytest.mark.parametrize("pair_weight", [0.0, 0.2, 1.0])
 def test_category_loss_is_that_of_the_linear_method(outputs, labels, pair_weight):
     views = dict(zip("xy", (view.numpy() for view in outputs), strict=True))

@@ -4,6 +4,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from math import prod
 from numbers import Integral
 from typing import Any, Self, overload
@@ -11,10 +12,12 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cca_estimators import _reading
+from cca_estimators._algebra.moments import class_members
 from cca_estimators._compat import (
     ADAPTERS_MANAGER,
     Interval,
@@ -31,6 +34,32 @@ from cca_estimators._reading.labels import (
 )
 from cca_estimators.metrics import cross_modal_map
 from cca_estimators.views import Views, n_rows
+
+_USES = {
+    "own rows": "is fitted on all rows that there are of each view, paired by class",
+    "stand-ins": "is trained on all rows that there are, one of the same labels in place of one "
+    "that is missing; a row for which there is none is left out",
+    "whole pairs": "is fitted on the rows that both views have",
+}
+
+
+@dataclass
+class ViewsTags(Tags):
+    """Tags of scikit-learn and those of an estimator of two views.
+
+    Attributes
+    ----------
+    several_labels : bool
+        Whether a row may have several labels, as an indicator, in `fit`.
+    missing_partners : {"own rows", "stand-ins", "whole pairs"}
+        What `fit` uses where a view lacks rows, which are NaN throughout: all rows that each view
+        has; these, with rows of the same labels in place of those that are missing; or the rows
+        that both views have. It is no `allow_nan`, which means NaN among numbers: scikit-learn's
+        checks would then scatter some, which is an error.
+    """
+
+    several_labels: bool = False
+    missing_partners: str = "whole pairs"
 
 
 class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_keys=None):
@@ -303,7 +332,8 @@ class CrossModalEstimator(ViewsTransformer):
 
     metric = "cosine"
     _supervised = False
-    _missing_partners = True  # whether rows that are NaN throughout stand for missing ones
+    _frames_to_fit = 4  # from a warning in `_fit_rows` to the call of `fit`
+    _missing_partners = "whole pairs"  # what is used where rows are missing, NaN throughout
     _several_labels = False  # whether a row may have several
 
     # Pipeline.score hands sample_weight=None on where metadata are routed, and no score takes it
@@ -343,13 +373,11 @@ class CrossModalEstimator(ViewsTransformer):
         n_samples = len(next(iter(present.values())))
         warnings.warn(
             f"Rows that are NaN throughout are taken for missing: {counts} by view, of "
-            f"{n_samples}. {type(self).__name__} {self._uses_of_incomplete}.",
+            f"{n_samples}. {type(self).__name__} {_USES[self._missing_partners]}.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=self._frames_to_fit,
         )
         return self._fit_incomplete(views, y, present, counts)
-
-    _uses_of_incomplete = "is fitted on the rows that both views have"
 
     def _fit_incomplete(self, views, y, present, counts):
         """Fit on whole pairs."""
@@ -366,13 +394,33 @@ class CrossModalEstimator(ViewsTransformer):
         """Fit on the pairs that are whole, which are these rows of X."""
         self._fit(views, y)
 
+    def _own_rows(self, views, y, present, counts):
+        """Return the rows that each view has of the classes that both have, and their labels.
+
+        What remains are these classes.
+        """
+        members = class_members(y, len(self.classes_))
+        known = [members[rows].sum(axis=0) for rows in present.values()]
+        paired = np.flatnonzero(np.minimum(*known))
+        if len(paired) < 2:
+            raise ValueError(
+                f"{len(paired)} classes have rows in both views, and two are needed: missing by "
+                f"view are {counts} rows."
+            )
+        self.classes_ = self.classes_[paired]
+        members = members[:, paired]
+        own = [np.flatnonzero(rows & (members.sum(axis=1) > 0)) for rows in present.values()]
+        parts = zip(views.items(), own, strict=True)
+        views = {name: _reading.some_rows(view, rows) for (name, view), rows in parts}
+        return views, [members[rows] for rows in own]
+
     def _present(self, views):
         """Return which rows of each view are there, or nothing if all are.
 
         In one array, one NaN may be all that a row of a narrow view holds: there it is an error.
         """
         present = {name: _reading.present_rows(rows) for name, rows in views.items()}
-        if not self._missing_partners or all(rows is None for rows in present.values()):
+        if all(rows is None for rows in present.values()):
             return {}
         if not isinstance(self.n_features_in_, dict):
             for name, rows in views.items():
@@ -383,14 +431,16 @@ class CrossModalEstimator(ViewsTransformer):
         }
 
     def _transform_rows(self, name, rows):
+        return self._of_present_rows(name, rows, self._transform_view, self._n_outputs(name))
+
+    def _of_present_rows(self, name, rows, function, n_outputs):
+        """Return what a function of a view gives; NaN or, of integers, masked for missing rows."""
         present = self._present({name: rows}).get(name)
         if present is None:
-            return self._transform_view(name, rows)
+            return function(name, rows)
         numbers = np.flatnonzero(present)
-        shape = len(present), self._n_outputs(name)
-        known = (
-            self._transform_view(name, rows[numbers]) if len(numbers) else np.empty((0, shape[1]))
-        )
+        shape = len(present), n_outputs
+        known = function(name, rows[numbers]) if len(numbers) else np.empty((0, n_outputs))
         if known.dtype.kind == "f":
             output = np.full(shape, np.nan, known.dtype)
         else:
@@ -474,7 +524,11 @@ class CrossModalEstimator(ViewsTransformer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._supervised
-        return tags
+        return ViewsTags(
+            **{field.name: getattr(tags, field.name) for field in fields(tags)},
+            several_labels=self._takes_labels and self._several_labels,
+            missing_partners=self._missing_partners,
+        )
 
 
 @contextmanager

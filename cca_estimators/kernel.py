@@ -162,7 +162,7 @@ class KernelEmbedding(CrossModalEstimator):
         self.gamma_ = _resolved(self._by_view("gamma"), rows)
         self._choose(rows, y, kinds)
         self.kernels_ = self._kernels(kinds, rows)
-        if self._is_exact(len(next(iter(rows.values())))):
+        if self._is_exact(max(map(len, rows.values()))):
             self._fit_exact(rows, y)
         else:
             self._fit_landmarks(rows, y)
@@ -172,8 +172,8 @@ class KernelEmbedding(CrossModalEstimator):
         """Replace "auto" in `reg_` and `gamma_`, if it is known."""
 
     @abstractmethod
-    def _row_weights(self, n_rows, y):
-        """Return the weights of the rows, which sum to 1."""
+    def _row_weights(self, rows, y):
+        """Return the weights of the rows of each view, which sum to 1."""
 
     @abstractmethod
     def _solve_exact(self, kernels, ridges, y):
@@ -188,13 +188,12 @@ class KernelEmbedding(CrossModalEstimator):
         """Return a bound on the number of components beside the ranks of the views, or None."""
 
     @abstractmethod
-    def _landmark_rows(self, n_rows, y, rng):
-        """Return the numbers of the rows to take as landmarks."""
+    def _landmark_rows(self, rows, y, rng):
+        """Return the numbers of the rows of each view to take as landmarks."""
 
     def _fit_exact(self, rows, y):
-        weights = self._row_weights(len(next(iter(rows.values()))), y)
         kernels, ridges, centrings = [], [], []
-        for name, view in rows.items():
+        for (name, view), weights in zip(rows.items(), self._row_weights(rows, y), strict=True):
             with _reading.naming(name):
                 kernel = self.kernels_[name](view, view)
             size = weights @ np.abs(kernel.diagonal())
@@ -213,12 +212,11 @@ class KernelEmbedding(CrossModalEstimator):
         self.X_fit_ = {name: self.kernels_[name].kept(view) for name, view in rows.items()}
 
     def _fit_landmarks(self, rows, y):
-        n_rows = len(next(iter(rows.values())))
-        chosen = self._landmark_rows(n_rows, y, check_random_state(self.random_state))
+        chosen = self._landmark_rows(rows, y, check_random_state(self.random_state))
         self.maps_ = {}
-        for name, view in rows.items():
+        for (name, view), numbers in zip(rows.items(), chosen, strict=True):
             with _reading.naming(name):
-                self.maps_[name] = NystroemMap(self.kernels_[name], view[chosen])
+                self.maps_[name] = NystroemMap(self.kernels_[name], view[numbers])
         moments = self._moments(rows, y)
         for name, covariance, mean in zip(rows, moments[1:3], moments.means, strict=True):
             self._check_varies(name, np.trace(covariance), mean @ mean)
@@ -353,8 +351,8 @@ class KCCA(KernelEmbedding):
     Views(audio=(5, 3))
     """
 
-    def _row_weights(self, n_rows, y):
-        return np.full(n_rows, 1.0 / n_rows)
+    def _row_weights(self, rows, y):
+        return [np.full(len(view), 1.0 / len(view)) for view in rows.values()]
 
     def _solve_exact(self, kernels, ridges, y):
         n_rows = len(kernels[0])
@@ -370,8 +368,9 @@ class KCCA(KernelEmbedding):
     def _most_components(self):
         return _DEFAULT_COMPONENTS if self.n_components is None else None
 
-    def _landmark_rows(self, n_rows, y, rng):
-        return rng.permutation(n_rows)[: self.n_landmarks]
+    def _landmark_rows(self, rows, y, rng):
+        n_rows = len(next(iter(rows.values())))
+        return [rng.permutation(n_rows)[: self.n_landmarks]] * len(rows)
 
     def _moments(self, rows, y):
         scatter = PairedScatter()
@@ -400,7 +399,8 @@ class CKCCA(KernelEmbedding):
     looked at, drawn as landmarks are.
 
     Rows may have several labels, as an indicator matrix: `A` is then the number of labels that two
-    rows share, `D` its sums over the rows, and `M` its sum.
+    rows share, `D` its sums over the rows, and `M` its sum. Views may lack rows, which are NaN
+    throughout: `A` is then of the rows of one view that are there by those of the other.
 
     Read more in the :ref:`User Guide <kernel>`.
 
@@ -447,22 +447,30 @@ class CKCCA(KernelEmbedding):
     }
     _supervised = True
     _several_labels = True
+    _missing_partners = "own rows"
 
-    def _row_weights(self, n_rows, y):
-        pairs, _ = self._pairs(y)
-        return pairs / pairs.sum()
+    def _fit(self, views, y):
+        """Fit on the labels of the rows, or, if views have rows of their own, of those of each."""
+        super()._fit(views, y if isinstance(y, list) else [y, y])
+
+    def _fit_incomplete(self, views, y, present, counts):
+        """Fit on the rows that each view has: the pairs of a class need no partners."""
+        self._fit(*self._own_rows(views, y, present, counts))
+
+    def _row_weights(self, rows, y):
+        return [pairs / pairs.sum() for pairs, _ in self._pairs(y)]
 
     def _pairs(self, y):
-        """Return the number of pairs of each row, and an indicator of the classes."""
-        members = class_members(y, len(self.classes_))
-        return members @ members.sum(axis=0), members.toarray()
+        """Return the number of pairs of each row, and an indicator of the classes, by view."""
+        x, z = (class_members(labels, len(self.classes_)) for labels in y)
+        return [(own @ other.sum(axis=0), own.toarray()) for own, other in ((x, z), (z, x))]
 
     def _solve_exact(self, kernels, ridges, y):
-        pairs, members = self._pairs(y)
-        n_pairs = pairs.sum()
+        sides = self._pairs(y)
+        n_pairs = sides[0][0].sum()
         parts = [
-            class_duals(kernel, ridge * n_pairs, pairs, members)[:2]
-            for kernel, ridge in zip(kernels, ridges, strict=True)
+            class_duals(kernel, ridge * n_pairs, *side)[:2]
+            for kernel, ridge, side in zip(kernels, ridges, sides, strict=True)
         ]
         (dual_x, root_x), (dual_y, root_y) = parts
         correlations, (turn_x, turn_y) = class_directions(root_x, root_y)
@@ -481,64 +489,76 @@ class CKCCA(KernelEmbedding):
         gammas, regs = self._by_view("gamma"), self._by_view("reg")
         if _AUTO not in (*gammas.values(), *regs.values()):
             return
-        n_rows = len(next(iter(rows.values())))
-        drawn = self._in_proportion(n_rows, y, check_random_state(self.random_state))
-        drawn = drawn[:_LEFT_OUT_ROWS]
+        drawn = self._in_proportion(y, _LEFT_OUT_ROWS, check_random_state(self.random_state))
+        sides = self._pairs([labels[own] for labels, own in zip(y, drawn, strict=True)])
+        drawn = [own[pairs > 0] for own, (pairs, _) in zip(drawn, sides, strict=True)]
         part = {
-            name: view[np.ix_(drawn, drawn)] if kinds[name] == "precomputed" else view[drawn]
-            for name, view in rows.items()
+            name: view[np.ix_(own, own)] if kinds[name] == "precomputed" else view[own]
+            for (name, view), own in zip(rows.items(), drawn, strict=True)
         }
+        y = [labels[own] for labels, own in zip(y, drawn, strict=True)]
         best, chosen, scales = -1.0, None, self.gamma_
         for factor in _GAMMA_FACTORS if _AUTO in gammas.values() else [1.0]:
             gamma = {n: g * factor if gammas[n] == _AUTO else g for n, g in scales.items()}
-            kernels, pairs, members = self._kernels_of(part, y[drawn], kinds, gamma)
+            kernels, sides = self._kernels_of(part, y, kinds, gamma)
             for ridge in _RIDGES if _AUTO in regs.values() else [None]:
                 reg = {name: ridge if own == _AUTO else own for name, own in regs.items()}
-                variates = left_out_variates(kernels, reg.values(), pairs, members)
-                score = _map_of_both(variates, y[drawn])
+                variates = left_out_variates(kernels, reg.values(), sides)
+                score = _map_of_both(variates, y)
                 if score > best:
                     best, chosen = score, (gamma, reg)
         self.gamma_, self.reg_ = chosen
 
     def _kernels_of(self, rows, y, kinds, gamma):
-        """Return centred kernels of some rows, the number of pairs of each, and their classes."""
+        """Return centred kernels of some rows, and what `_pairs` tells of these."""
         self.gamma_ = gamma
-        pairs, members = self._pairs(y)
-        weights, kernels = pairs / pairs.sum(), []
-        for name, kernel in self._kernels(kinds, rows).items():
+        sides, kernels = self._pairs(y), []
+        for (name, kernel), (pairs, _) in zip(
+            self._kernels(kinds, rows).items(), sides, strict=True
+        ):
+            weights = pairs / pairs.sum()
             matrix = kernel(rows[name], rows[name])
             size = weights @ np.abs(matrix.diagonal())
             kernels.append(Centring(matrix, weights).train(matrix))
             self._check_varies(name, weights @ kernels[-1].diagonal(), size)
-        return kernels, pairs, members
+        return kernels, sides
 
-    def _landmark_rows(self, n_rows, y, rng):
-        return self._in_proportion(n_rows, y, rng)[: self.n_landmarks]
+    def _landmark_rows(self, rows, y, rng):
+        return self._in_proportion(y, self.n_landmarks, rng)
 
-    def _in_proportion(self, n_rows, y, rng):
-        """Return an order of the rows whose leading parts hold the classes in their proportions."""
-        y = strata(y)
-        order = rng.permutation(n_rows)
-        ranks = np.empty(n_rows)
-        for code in range(len(self.classes_)):
-            members = order[y[order] == code]
-            ranks[members] = (np.arange(len(members)) + rng.random()) / len(members)
-        return np.argsort(ranks)
+    def _in_proportion(self, y, n_rows, rng):
+        """Return numbers of rows of each view that hold the classes in their proportions.
+
+        They are the same in both views if these have the same rows.
+        """
+        x, z = y
+        drawn = _in_proportion(strata(x), rng)[:n_rows]
+        return [drawn, drawn if x is z else _in_proportion(strata(z), rng)[:n_rows]]
 
     def _moments(self, rows, y):
-        counts = class_members(y, len(self.classes_)).sum(axis=0)
-        pair_weights = class_pair_weights(counts, counts)
-        sides = [ClassScatter(pair_weights / counts) for _ in rows]
-        for taken, blocks in self._features(rows):
-            for side, block in zip(sides, blocks, strict=True):
-                side.update(block, y[taken])
+        counts = [class_members(labels, len(self.classes_)).sum(axis=0) for labels in y]
+        pair_weights = class_pair_weights(*counts)
+        sides = [ClassScatter(pair_weights / count) for count in counts]
+        for (name, view), labels, side in zip(rows.items(), y, sides, strict=True):
+            for taken, (block,) in self._features({name: view}):
+                side.update(block, labels[taken])
         return cluster_moments(*sides, pair_weights)
+
+
+def _in_proportion(classes, rng):
+    """Return an order of the rows whose leading parts hold the classes in their proportions."""
+    order = rng.permutation(len(classes))
+    ranks = np.empty(len(classes))
+    for code in range(classes.max() + 1):
+        members = order[classes[order] == code]
+        ranks[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    return np.argsort(ranks)
 
 
 def _map_of_both(variates, y):
     """Return the mean MAP of retrieval among some rows, of either direction."""
-    x, z = variates
-    return (mean_average_precision(x, z, y, y) + mean_average_precision(z, x, y, y)) / 2
+    (x, z), (of_x, of_z) = variates, y
+    return (mean_average_precision(x, z, of_x, of_z) + mean_average_precision(z, x, of_z, of_x)) / 2
 
 
 def _resolved(gammas, rows):

@@ -16,6 +16,7 @@ from cca_estimators._algebra.kernels import as_rows
 from cca_estimators._algebra.moments import class_members
 from cca_estimators._base import CrossModalEstimator
 from cca_estimators._compat import HasMethods, Interval
+from cca_estimators._reading import present_rows
 
 __all__ = ["SemanticMatching"]
 
@@ -176,10 +177,30 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         classifier = self._classifier()
         classifier = OneVsRestClassifier(classifier) if y.ndim > 1 else classifier
         self.classifiers_ = {
-            name: clone(classifier).fit(rows, labels) for name, rows in variates.items()
+            name: clone(classifier).fit(*self._of_rows_there(name, rows, labels, y))
+            for name, rows in variates.items()
         }
         width = next(iter(variates.values())).shape[1] if self.append_variates else 0
         self.n_components_ = len(self.classes_) + width
+
+    _missing_partners = "own rows"
+
+    def _fit_incomplete(self, views, y, present, counts):
+        """Fit each classifier on the rows that its view has, and the estimator on what it takes."""
+        self._fit(views, y)
+
+    def _of_rows_there(self, name, rows, labels, y):
+        """Return variates and labels of the rows that a view has, which must have all classes."""
+        present = present_rows(rows)
+        if present is None:
+            return rows, labels
+        counts = class_members(y[present], len(self.classes_)).sum(axis=0)
+        if not counts.all():
+            raise ValueError(
+                f"View {name!r} has no row of class {self.classes_.tolist()[counts.argmin()]!r}, "
+                "whose probability could not be learnt: leave out the class."
+            )
+        return rows[present], labels[present]
 
     def _fit_estimator(self, views, y, labels):
         """Fit the joint embedding, if there is one, and return what the classifiers learn from."""
@@ -190,7 +211,7 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
                     "space. Set estimator=CCCA(), or append_variates=False."
                 )
             self.estimator_ = None
-            return {name: as_rows(rows, name, False) for name, rows in views.items()}
+            return {name: _flat(rows, name) for name, rows in views.items()}
         of_bits = getattr(self.estimator, "metric", None) == "hamming"  # which no rotation keeps
         rng = check_random_state(self.random_state)
         self.estimator_, variates = cross_fitted(
@@ -219,3 +240,14 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
     def _width(self, rows):
         own = getattr(self.estimator, "_width", super()._width)  # sequences may have any length
         return own(rows)
+
+
+def _flat(rows, name):
+    """Return rows in memory, flattened and finite but for those that are missing."""
+    present = present_rows(rows)
+    if present is None:
+        return as_rows(rows, name, False)
+    known = as_rows(rows[present], name, False)
+    flat = np.full((len(rows), known.shape[1]), np.nan, known.dtype)
+    flat[present] = known
+    return flat

@@ -2,18 +2,27 @@
 
 import numpy as np
 import pytest
-from registry import embeddings, is_hashing
+from registry import DEEP, embeddings, is_hashing, is_supervised
 from sklearn.base import clone
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.utils import get_tags
 
-from cca_estimators import CCA, CCCA, Views, cross_modal_map, cross_modal_scores
+from cca_estimators import (
+    AGAH,
+    CCA,
+    CCCA,
+    CKCCA,
+    CrossModalIndex,
+    Views,
+    cross_modal_map,
+    cross_modal_scores,
+)
 from cca_estimators.datasets import make_views
 from cca_estimators.metrics import mean_average_precision
 
 LACKING = {"audio": [3, 10, 11], "visual": [20, 3]}
 each_embedding = pytest.mark.parametrize(
-    "estimator",
-    [one for one in embeddings() if one._missing_partners],
-    ids=lambda one: type(one).__name__,
+    "estimator", embeddings(), ids=lambda one: type(one).__name__
 )
 
 
@@ -38,7 +47,9 @@ def test_fit_takes_what_is_there_and_transform_marks_what_is_not(estimator, data
     gaps, whole = with_gaps(X)
     with pytest.warns(UserWarning, match=r"\{'audio': 3, 'visual': 2\} by view, of 60"):
         fitted = clone(estimator).fit(gaps, y)
-    if not isinstance(estimator, CCCA):
+    uses = get_tags(estimator).missing_partners
+    assert (uses == "whole pairs") != is_supervised(estimator)
+    if uses == "whole pairs":
         expected = clone(estimator).fit(X[whole], y[whole]).transform(X)
         for name, rows in fitted.transform(X).items():
             np.testing.assert_array_equal(rows, expected[name])
@@ -69,6 +80,71 @@ def test_ccca_uses_the_rows_that_each_view_has(data):
             [np.linalg.norm(w, axis=0) for w in (mine, theirs)], axis=0
         )
         np.testing.assert_allclose(cosines, 1, atol=1e-8)
+
+
+def two_sets(X, y):
+    """Return 40 sounds and 20 other images in one mapping, without a whole pair."""
+    apart = Views({name: rows.copy() for name, rows in X.items()})
+    apart["audio"][40:] = np.nan
+    apart["visual"][:40] = np.nan
+    own = {"audio": np.arange(40), "visual": np.arange(40, 60)}
+    pairs = [(i, j) for i in own["audio"] for j in own["visual"] if y[i] == y[j]]
+    return apart, own, np.array(pairs).T
+
+
+def features_of(kernel):
+    """Return features whose inner products are a kernel matrix."""
+    values, vectors = np.linalg.eigh(kernel)
+    return vectors * np.sqrt(np.maximum(values, 0))
+
+
+def listed_correlations(a, b, ridge):
+    """Return canonical correlations of paired features, the ridge relative to their variance."""
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    roots = []
+    for side in (a, b):
+        covariance = side.T @ side / len(a)
+        covariance += ridge * np.trace(covariance) * np.eye(len(covariance))
+        roots.append(np.linalg.inv(np.linalg.cholesky(covariance)))
+    return np.linalg.svd(roots[0] @ (a.T @ b / len(a)) @ roots[1].T, compute_uv=False)
+
+
+def test_ckcca_of_two_labelled_sets_of_unequal_size(data):
+    X, y = data
+    apart, own, (rows, columns) = two_sets(X, y)
+    with pytest.warns(UserWarning, match=r"'audio': 20, 'visual': 40.*all rows that there are"):
+        fitted = CKCCA(gamma=0.05, reg=0.01).fit(apart, y)
+    a, b = (features_of(rbf_kernel(X[name][numbers], gamma=0.05)) for name, numbers in own.items())
+    expected = listed_correlations(a[rows], b[columns - 40], 0.01)
+    np.testing.assert_allclose(fitted.correlations_, expected[:2], rtol=1e-7)
+    assert [len(dual) for dual in fitted.dual_coef_.values()] == [40, 20]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("approx", ["exact", "nystroem"])
+def test_linear_ckcca_of_two_sets_is_ccca(data, approx, several):
+    X, y = data
+    apart, _, _ = two_sets(X, y)
+    labels = np.eye(4, dtype=int)[y]
+    labels[::3, 3] = several
+    ridges = {name: 0.1 * rows.shape[1] for name, rows in X.items()}  # of the mean of variances
+    with pytest.warns(UserWarning, match="missing"):
+        linear = CCCA(reg=ridges).fit(apart, labels)
+    with pytest.warns(UserWarning, match="missing"):
+        kernel = CKCCA(kernel="linear", reg=0.1, approx=approx).fit(apart, labels)
+    np.testing.assert_allclose(kernel.correlations_, linear.correlations_, rtol=1e-7)
+    for name, rows in kernel.transform(X).items():
+        expected = linear.transform(X)[name]
+        np.testing.assert_allclose(np.abs(rows), np.abs(expected), atol=1e-6)
+
+
+def test_ckcca_chooses_by_rows_left_out_of_each_view(data):
+    X, y = data
+    apart, _, _ = two_sets(X, y)
+    with pytest.warns(UserWarning, match="missing"):
+        fitted = CKCCA(gamma="auto", reg="auto").fit(apart, y)
+    assert set(fitted.reg_.values()) <= {1e-5, 1e-4, 1e-3}
+    assert fitted.score(X, y) > 0.9
 
 
 def test_a_class_that_a_view_lacks_forms_no_pairs(data):
@@ -115,6 +191,46 @@ def test_too_few_whole_pairs_are_counted(data):
         CCA(2).fit(gaps)
     with pytest.warns(UserWarning, match="missing"):
         CCCA().fit(gaps, y)  # its pairs need no partners
+
+
+def test_an_index_leaves_out_rows_and_keeps_numbers_and_ids(data, tmp_path):
+    X, y = data
+    gaps, _ = with_gaps(X)
+    method = CCCA(reg=0.1).fit(X, y)
+    there = np.setdiff1d(np.arange(60), LACKING["visual"])
+    query = {"audio": X["audio"][:5]}
+    whole = CrossModalIndex(method).fit(X[there]).kneighbors(query, 58)
+    with pytest.warns(UserWarning, match=r"left out of the gallery: 2 of 60") as record:
+        numbered = CrossModalIndex(method).fit(gaps)
+    assert record[0].filename == __file__
+    assert numbered.n_samples_fit_ == 58
+    np.testing.assert_array_equal(numbered.kneighbors(query, 58)[0], whole[0])
+    np.testing.assert_array_equal(numbered.kneighbors(query, 58)[1], there[whole[1]])
+    names = np.array([f"clip{i}" for i in range(60)])
+    for folder in (None, tmp_path / "gallery"):
+        with pytest.warns(UserWarning, match="2 of 60"):
+            named = CrossModalIndex(method).fit(gaps, ids=names, folder=folder)
+        np.testing.assert_array_equal(named.kneighbors(query, 58)[1], names[there[whole[1]]])
+    with pytest.raises(ValueError, match="2 rows, the first of them row 3: missing rows are left"):
+        CrossModalIndex(method).fit([X[:20], gaps])
+    with pytest.raises(ValueError, match=r"3 missing rows .*the first of them row 3: leave"):
+        numbered.kneighbors({"audio": gaps["audio"]})
+    with pytest.raises(ValueError, match="no row that is there"):
+        numbered.fit({"visual": np.full((4, 12), np.nan)})
+
+
+def test_codes_of_missing_rows_are_masked(data):
+    X, y = data
+    gaps, _ = with_gaps(X)
+    agah = AGAH(8, feature_size=8, **DEEP).fit(X, y)
+    packed, sure = agah.pack(gaps)["audio"], agah.decision_function(gaps)["audio"]
+    there = ~np.isin(np.arange(60), LACKING["audio"])
+    np.testing.assert_array_equal(np.ma.getmaskarray(packed).all(axis=1), ~there)
+    np.testing.assert_array_equal(np.isnan(sure).all(axis=1), ~there)
+    np.testing.assert_array_equal(packed[there], agah.pack(X)["audio"][there])
+    with pytest.warns(UserWarning, match="3 of 60"):
+        index = CrossModalIndex(agah, gallery="audio").fit(gaps)
+    assert not np.isin(index.kneighbors({"visual": X["visual"]}, 57)[1], LACKING["audio"]).any()
 
 
 def test_a_view_that_is_missing_throughout_is_all_nan(data):

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from registry import embeddings, is_supervised
 from scipy.linalg import eigh
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 from cca_estimators import CCA, CCCA, CKCCA, PerView, Views
 from cca_estimators.datasets import make_views
@@ -99,3 +101,8 @@ def test_refusals(data):
         CCA(view_split=6).fit(side_by_side, labels)
     with pytest.raises(ValueError, match="like a second view"):
         CCCA(view_split=6).fit(side_by_side, labels * 2)
+
+
+@pytest.mark.parametrize("estimator", embeddings(), ids=lambda one: type(one).__name__)
+def test_tags_tell_who_takes_several_labels(estimator):
+    assert get_tags(estimator).several_labels == is_supervised(estimator)

@@ -56,7 +56,7 @@ def class_directions(root_x, root_y):
     return correlations, turns
 
 
-def left_out_variates(kernels, ridges, pairs, members):
+def left_out_variates(kernels, ridges, sides):
     """Return variates, weighted by their correlations, of each row by duals without the row.
 
     Centring, weights and the turn from duals to directions are those of all rows.
@@ -67,15 +67,15 @@ def left_out_variates(kernels, ridges, pairs, members):
         Of each view, see `class_duals`; left as they are.
     ridges : pair of float
         As multiples of the weighted mean of the diagonal of a kernel.
-    pairs, members : ndarray
-        See `class_duals`.
+    sides : pair of tuple of ndarray
+        Numbers of pairs and indicator of the classes of the rows of each view, see `class_duals`.
 
     Returns
     -------
     list of ndarray, shape (n, n_classes - 1)
     """
     fits, roots = [], []
-    for kernel, ridge in zip(kernels, ridges, strict=True):
+    for kernel, ridge, (pairs, members) in zip(kernels, ridges, sides, strict=True):
         constant = ridge * (pairs @ kernel.diagonal())
         duals, root, factor = class_duals(kernel.copy(), constant, pairs, members)
         fits.append((members - duals / _leverages(factor)[:, None]) / pairs[:, None])

@@ -6,11 +6,13 @@ without it. The folds' variates are turned onto those of the estimator of all ro
 that brings the class centroids of both views together.
 """
 
+import warnings
+
 import numpy as np
 from sklearn.base import clone
 
 from cca_estimators._algebra.moments import class_members
-from cca_estimators._reading import some_rows
+from cca_estimators._reading import present_rows, some_rows
 from cca_estimators._reading.labels import strata
 
 _FEW_ROWS = 12  # of the median class: with fewer, what a fold leaves out costs more than it mends
@@ -24,7 +26,7 @@ def cross_fitted(estimator, views, codes, labels, n_folds, rng, groups=None):
     estimator : estimator
         Clones of it are fitted.
     views : dict of array-like
-        Rows of each view.
+        Rows of each view; those that are NaN throughout are missing, and so are their variates.
     codes : ndarray of int, shape (n,), or indicator, shape (n, n_classes)
         Class of each row, from 0, or several.
     labels : ndarray, shape (n,), or indicator
@@ -41,7 +43,7 @@ def cross_fitted(estimator, views, codes, labels, n_folds, rng, groups=None):
     estimator : estimator
     variates : dict of ndarray, shape (n, n_components)
     """
-    full = clone(estimator).fit(views, labels)
+    full = _fitted(estimator, views, labels)
     whole = _variates(full, views)
     n_folds = folds_for(codes, n_folds)
     if n_folds == 1:
@@ -51,8 +53,8 @@ def cross_fitted(estimator, views, codes, labels, n_folds, rng, groups=None):
     variates = {name: rows.copy() for name, rows in whole.items()}
     for fold in range(n_folds):
         kept, left_out = np.flatnonzero(folds != fold), folds == fold
-        part = clone(estimator).fit(
-            {name: some_rows(rows, kept) for name, rows in views.items()}, labels[kept]
+        part = _fitted(
+            estimator, {name: some_rows(rows, kept) for name, rows in views.items()}, labels[kept]
         )
         own = _variates(part, views)
         turn = rotation(*(_centroids(each, codes, kept) for each in (own, whole)))
@@ -173,15 +175,28 @@ def _check_rows(estimator):
         )
 
 
+def _fitted(estimator, views, labels):
+    """Return a fitted clone; who calls has warned of rows that are missing."""
+    if all(present_rows(rows) is None for rows in views.values()):
+        return clone(estimator).fit(views, labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Rows that are NaN throughout", UserWarning)
+        return clone(estimator).fit(views, labels)
+
+
 def _variates(estimator, views):
     return {name: np.asarray(rows) for name, rows in estimator.transform(views).items()}
 
 
 def _centroids(variates, codes, rows):
-    """Return the class centroids of some rows, the views one above the other."""
-    members = _by_class(codes[rows])
-    sums = [members @ view[rows].astype(np.float64) for view in variates.values()]
-    return np.vstack(sums) / np.tile(members.sum(axis=1), len(sums))[:, None]
+    """Return the class centroids of those of some rows that are there, view above view."""
+    centroids = []
+    for view in variates.values():
+        there = rows[~np.isnan(view[rows, 0])]
+        members = _by_class(codes[there])
+        sums = members @ view[there].astype(np.float64)
+        centroids.append(sums / members.sum(axis=1)[:, None])
+    return np.vstack(centroids)
 
 
 def _by_class(codes):

@@ -210,6 +210,11 @@ class Contrastive(DeepEmbedding):
         self._by_labels_ = by_labels
         return super()._read_labels(y, views)
 
+    @property
+    def _missing_partners(self):
+        learns_pairs = self.loss == "robust"  # which are true ones
+        return "whole pairs" if learns_pairs else super()._missing_partners
+
     def _train(self, views, y, *options):
         y = voted_labels(views, y) if self.loss == "robust" else y
         super()._train(views, y, *options)

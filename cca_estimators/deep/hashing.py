@@ -44,7 +44,7 @@ class HashingEstimator(DeepEstimator):
         Views or array
             In (-1, 1), shape (n_samples, n_bits) for each view; a bit is 1 where positive.
         """
-        return self._of_each_view(X, self._tower_outputs)
+        return self._of_each_view(X, self._tower_outputs, self.n_bits)
 
     @overload
     def pack(self, X: Mapping[str, Any]) -> Views: ...
@@ -64,13 +64,18 @@ class HashingEstimator(DeepEstimator):
             uint8, shape (n_samples, ceil(n_bits / 8)) for each view.
         """
         return self._of_each_view(
-            X, lambda name, rows: np.packbits(self._transform_view(name, rows), axis=1)
+            X,
+            lambda name, rows: np.packbits(self._transform_view(name, rows), axis=1),
+            -(-self.n_bits // 8),
         )
 
-    def _of_each_view(self, X, function):
+    def _of_each_view(self, X, function, n_outputs):
         check_is_fitted(self)
         views = self._read_again(X)
-        outputs = {name: function(name, rows) for name, rows in views.items()}
+        outputs = {
+            name: self._of_present_rows(name, rows, function, n_outputs)
+            for name, rows in views.items()
+        }
         return Views(outputs) if _reading.is_mapping(X) else np.hstack(list(outputs.values()))
 
     def _embedded(self, head, outputs):

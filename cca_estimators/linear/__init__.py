@@ -355,27 +355,15 @@ class CCCA(LinearEmbedding):
         moments = cluster_moments(*sides, pair_weights, cross, self.pair_weight)
         return wide.within(moments, spaces)
 
-    _uses_of_incomplete = "is fitted on all rows that there are of each view, paired by class"
+    @property
+    def _missing_partners(self):
+        return "whole pairs" if self.pair_weight else "own rows"
 
     def _fit_incomplete(self, views, y, present, counts):
         """Fit on the rows that each view has: the pairs of a class need no partners."""
-        if self.pair_weight:
+        if self._missing_partners == "whole pairs":
             return super()._fit_incomplete(views, y, present, counts)
-        members = class_members(y, len(self.classes_))
-        known = [members[rows].sum(axis=0) for rows in present.values()]
-        paired = np.flatnonzero(np.minimum(*known))
-        if len(paired) < 2:
-            raise ValueError(
-                f"{len(paired)} classes have rows in both views, and two are needed: missing by "
-                f"view are {counts} rows."
-            )
-        self.classes_ = self.classes_[paired]
-        members = members[:, paired]
-        own = {
-            name: np.flatnonzero(rows & (members.sum(axis=1) > 0)) for name, rows in present.items()
-        }
-        parts = {name: _reading.some_rows(views[name], rows) for name, rows in own.items()}
-        self._solve(self._own_moments(parts, [members[rows] for rows in own.values()]))
+        self._solve(self._own_moments(*self._own_rows(views, y, present, counts)))
         return None
 
     def _own_moments(self, views, members):

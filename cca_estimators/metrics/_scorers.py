@@ -184,7 +184,7 @@ def _known(embeddings, y):
         raise ValueError(
             f"X has {len(first)} rows and y {labels.shape[0]} labels: each row needs one label."
         )
-    present = {name: _is_there(rows) for name, rows in embeddings.items()}
+    present = {name: rows_there(rows) for name, rows in embeddings.items()}
     if not all(rows.any() for rows in present.values()):
         raise ValueError("A view of X has no row to score: each embedding contains NaN only.")
     missing = {name: int(np.count_nonzero(~rows)) for name, rows in present.items()}
@@ -200,7 +200,7 @@ def _known(embeddings, y):
     return pairs, known, {name: labels[rows] for name, rows in present.items()}
 
 
-def _is_there(rows):
+def rows_there(rows):
     """Tell which rows of an embedding are not missing: masked, or NaN throughout."""
     if np.ma.isMA(rows):
         return ~np.ma.getmaskarray(rows).all(axis=1)

@@ -1,5 +1,6 @@
 """Retrieval across views: a gallery that is embedded once and then answers queries."""
 
+import warnings
 from collections.abc import Collection, Mapping
 from itertools import chain, zip_longest
 from numbers import Integral
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from cca_estimators import _reading, _storage
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
-from cca_estimators.metrics._scorers import _metric_of
+from cca_estimators.metrics._scorers import _metric_of, rows_there
 from cca_estimators.retrieval import _backends, _ids, _search, _shards, _stream
 from cca_estimators.views import Views
 
@@ -77,7 +78,8 @@ class CrossModalIndex(BaseEstimator):
     n_samples_fit_ : int
         Number of rows in the gallery.
     ids_ : ndarray of shape (n_samples_fit_,), or None
-        Ids of the rows, if they were given; those of a gallery on disk are read as they are needed.
+        Ids of the rows, if they were given, or their numbers in X, if rows were missing there;
+        those of a gallery on disk are read as they are needed.
     folder_ : Path or None
         Of a gallery on disk.
 
@@ -152,7 +154,9 @@ class CrossModalIndex(BaseEstimator):
             Class labels, for a supervised estimator that is not fitted; else ignored.
         ids : array-like of shape (n_samples,), default=None
             A number, string or date for each row, all different, which `kneighbors` returns
-            instead of the numbers of rows. For blocks, an iterable of the ids of each.
+            instead of the numbers of rows. For blocks, an iterable of the ids of each. Rows that
+            are missing, NaN throughout, are left out: of one array in memory, whose rows keep
+            their numbers, or with ids.
         folder : str or path-like, default=None
             Where to keep the gallery, as float32 or packed bits that are read as they are needed,
             for galleries larger than memory. It has one writer at a time. What was there is
@@ -169,6 +173,11 @@ class CrossModalIndex(BaseEstimator):
             If X, y or ids are not as described. The index then stays as it was.
         ImportError
             If the backend is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If rows are missing, with their number.
         """
         with _restored_on_error(self):
             whole = _reading.is_mapping(X)
@@ -177,7 +186,7 @@ class CrossModalIndex(BaseEstimator):
             self.gallery_ = list(first)[-1] if self.gallery is None else self.gallery
             self.estimator_ = self._fitted_estimator(first, y)
             self.metric_ = _known_metric(self.estimator_)
-            parts = self._parts(chain([first], blocks), _blocks_of_ids(ids, whole), folder)
+            parts = self._parts(chain([first], blocks), _blocks_of_ids(ids, whole), folder, whole)
             rows, own = next(parts)
             self.n_components_ = rows.shape[1]
             stored = ((self._metric.stored(rows), own) for rows, own in chain([(rows, own)], parts))
@@ -188,24 +197,53 @@ class CrossModalIndex(BaseEstimator):
                 self._write(_shards.Folder(folder), stored, [])
         return self
 
-    def _parts(self, blocks, ids, folder):
-        """Yield the embeddings of the gallery's rows in parts, and their checked ids or None."""
+    def _parts(self, blocks, ids, folder, whole=False):
+        """Yield the embeddings of the gallery's rows in parts, and their checked ids or None.
+
+        Rows that are missing are left out; if `whole`, the blocks are one, which numbers its rows.
+        """
         pairs = ((block, None) for block in blocks) if ids is None else zip_longest(blocks, ids)
+        n_there = 0
         for block, own in pairs:
             if block is None or (own is None and ids is not None):
                 raise ValueError("There are not as many blocks of rows as of ids.")
             rows = self._gallery_view(_named_views(block))[self.gallery_]
+            own = self._numbered(rows) if ids is None and whole else own
             own = None if own is None else _ids.checked(own, None)
-            whole = folder is None and not _reading.is_dask(rows)
-            n_samples = 0
-            for part, some in [(rows, own)] if whole else _stream.parts_of(rows, own):
-                embedding = self._embedded(Views({self.gallery_: part}))
-                n_samples += len(embedding)
-                yield embedding, some
+            at_once = folder is None and not _reading.is_dask(rows)
+            n_samples = n_missing = 0
+            for part, some in [(rows, own)] if at_once else _stream.parts_of(rows, own):
+                embedding, there = self._embedded(Views({self.gallery_: part}))
+                n_samples += len(there)
+                if not there.all():
+                    n_missing += np.count_nonzero(~there)
+                    self._check_numbered(some, there)
+                    some = some[there] if len(some) == len(there) else some
+                if len(embedding):
+                    n_there += len(embedding)
+                    yield embedding, some
             if own is not None and len(own) != n_samples:
                 raise ValueError(
                     f"There are {len(own)} ids for {n_samples} rows: each row needs one."
                 )
+            if n_missing and n_there:
+                _warn_of_missing(n_missing, n_samples)
+        if not n_there:
+            raise ValueError(f"View {self.gallery_!r} has no row that is there.")
+
+    def _numbered(self, rows):
+        """Return the numbers of the rows as their ids, if some are missing and one array is all."""
+        in_memory = isinstance(rows, np.ndarray)
+        lacking = in_memory and _reading.present_rows(rows) is not None
+        return np.arange(len(rows)) if lacking else None
+
+    def _check_numbered(self, ids, there):
+        if ids is None:
+            raise ValueError(
+                f"View {self.gallery_!r} holds NaN in all features of {np.count_nonzero(~there)} "
+                f"rows, the first of them row {there.argmin()}: missing rows are left out where "
+                "the others keep their numbers, that is of a single array in fit, or with ids."
+            )
 
     def _write(self, folder, stored, shards):
         """Make a folder's gallery that of shards and of what is stored, and open it."""
@@ -269,22 +307,30 @@ class CrossModalIndex(BaseEstimator):
 
     @overload
     def kneighbors(
-        self, queries: Any, n_neighbors: int | None = None, return_distance: Literal[True] = True
+        self,
+        queries: Any = None,
+        n_neighbors: int | None = None,
+        return_distance: Literal[True] = True,
     ) -> tuple[np.ndarray, np.ndarray]: ...
     @overload
     def kneighbors(
-        self, queries: Any, n_neighbors: int | None = None, *, return_distance: Literal[False]
+        self,
+        queries: Any = None,
+        n_neighbors: int | None = None,
+        *,
+        return_distance: Literal[False],
     ) -> np.ndarray: ...
-    def kneighbors(self, queries, n_neighbors=None, return_distance=True):
+    def kneighbors(self, queries=None, n_neighbors=None, return_distance=True):
         """Find the nearest rows of the gallery.
 
         Parameters
         ----------
-        queries : mapping of one array by view name
-            Rows of either view, as in ``{{"audio": rows}}``.
+        queries : mapping of one array by view name, default=None
+            Rows of either view, as in ``{{"audio": rows}}``; None: the rows of the gallery, none of
+            which is its own neighbour.
         n_neighbors : int, default=None
-            Number of neighbours of each query, at most the number of rows in the gallery; None:
-            that of the constructor.
+            Number of neighbours of each query, at most the number of rows in the gallery, itself
+            left out; None: that of the constructor.
         return_distance : bool, default=True
             Whether to return the distances.
 
@@ -301,12 +347,13 @@ class CrossModalIndex(BaseEstimator):
             If queries or n_neighbors are not as described.
         """
         check_is_fitted(self)
-        n_neighbors = self._checked_n_neighbors(n_neighbors)
-        views = _named_views(queries)
-        if len(list(views)) != 1:
-            raise ValueError(f"queries holds the views {list(views)}; pass the one to search by.")
-        stored = self._stored(views)
-        distances, rows = self._backend.nearest(stored, n_neighbors)
+        n_others = self.n_samples_fit_ - (queries is None)
+        n_neighbors = self._checked_n_neighbors(n_neighbors, n_others)
+        if queries is None:
+            found = self._backend.nearest(self._backend.gallery, n_neighbors + 1)
+            distances, rows = _without_own(*found)
+        else:
+            distances, rows = self._backend.nearest(self._stored(queries), n_neighbors)
         neighbors = rows if self.ids_ is None else self.ids_[rows]
         return (distances, neighbors) if return_distance else neighbors
 
@@ -473,7 +520,7 @@ class CrossModalIndex(BaseEstimator):
         return Views({self.gallery_: views[self.gallery_]})
 
     def _embedded(self, views):
-        """Return the embedding of one view, as floats or bits."""
+        """Return the embedding of the rows of one view that are there, and which rows these are."""
         output = self.estimator_.transform(views)
         if not isinstance(output, Mapping):
             raise ValueError(
@@ -482,14 +529,30 @@ class CrossModalIndex(BaseEstimator):
             )
         bits = [np.uint8, bool] if self.metric_ == "hamming" else []
         dtypes = [np.float64, np.float32, *bits]
-        embedding = check_array(output[next(iter(views))], dtype=dtypes, input_name="The embedding")
+        rows = output[next(iter(views))]
+        rows = rows if np.ma.isMA(rows) else np.asarray(rows)
+        there = rows_there(rows)
+        rows = np.asarray(rows) if there.all() else np.asarray(rows[there])
+        if not len(rows):
+            return rows, there
+        embedding = check_array(rows, dtype=dtypes, input_name="The embedding")
         if self.metric_ == "hamming" and not np.isin(embedding, (0, 1)).all():
             raise ValueError("The embedding has values other than 0 and 1, but metric='hamming'.")
-        return embedding
+        return embedding, there
 
-    def _stored(self, views):
-        """Return the embedding of one view, which must fit the gallery, as the metric stores it."""
-        return self._metric.stored(self._checked(self._embedded(views), next(iter(views))))
+    def _stored(self, queries):
+        """Return the embedding of queries, which must fit the gallery, as the metric stores it."""
+        views = _named_views(queries)
+        if len(list(views)) != 1:
+            raise ValueError(f"queries holds the views {list(views)}; pass the one to search by.")
+        name = next(iter(views))
+        embedding, there = self._embedded(views)
+        if not there.all():
+            raise ValueError(
+                f"View {name!r} holds {np.count_nonzero(~there)} missing rows (NaN throughout), "
+                f"the first of them row {there.argmin()}: leave them out of the queries."
+            )
+        return self._metric.stored(self._checked(embedding, name))
 
     def _checked(self, embedding, view=None):
         if embedding.shape[1] != self.n_components_:
@@ -512,15 +575,29 @@ class CrossModalIndex(BaseEstimator):
         self._backend = _backends.BACKENDS[self.backend](self._metric, rows, *options)
         self.ids_, self.n_samples_fit_ = ids, len(rows)
 
-    def _checked_n_neighbors(self, n_neighbors):
+    def _checked_n_neighbors(self, n_neighbors, most):
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
         known = isinstance(n_neighbors, Integral) and not isinstance(n_neighbors, bool)
-        if not (known and 1 <= n_neighbors <= self.n_samples_fit_):
+        if not (known and 1 <= n_neighbors <= most):
             raise ValueError(
-                f"n_neighbors={n_neighbors!r} must be an int from 1 to the gallery's "
-                f"{self.n_samples_fit_} rows."
+                f"n_neighbors={n_neighbors!r} must be an int from 1 to the gallery's {most} rows."
             )
         return n_neighbors
+
+
+def _without_own(distances, rows):
+    """Leave out of each list the row that it is of or, where it is not among them, the last."""
+    own = rows == np.arange(len(rows))[:, None]
+    own[~own.any(axis=1), -1] = True
+    return tuple(each[~own].reshape(len(each), -1) for each in (distances, rows))
+
+
+def _warn_of_missing(n_missing, n_samples):
+    warnings.warn(
+        f"Rows of NaN are left out of the gallery: {n_missing} of {n_samples}.",
+        UserWarning,
+        stacklevel=7,
+    )
 
 
 def _named_views(X):

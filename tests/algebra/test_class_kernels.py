@@ -44,7 +44,7 @@ def test_rows_left_out_are_those_of_fits_without_them(parts):
     correlations, turns = class_directions(*roots)
     expected = [(fit @ turn * correlations)[:, :2] for fit, turn in zip(fits, turns, strict=True)]
     for variates, of_fits in zip(
-        left_out_variates(kernels, ridges, pairs, members), expected, strict=True
+        left_out_variates(kernels, ridges, [(pairs, members)] * 2), expected, strict=True
     ):
         np.testing.assert_allclose(variates, of_fits, atol=1e-10)
 

@@ -495,7 +495,7 @@ def test_what_is_no_joint_embedding_is_refused():
     with pytest.raises(ValueError, match="other than 0 and 1"):
         index_of(2 * rows, "hamming")
     with pytest.raises(ValueError, match="contains NaN"):
-        index_of(rows * np.nan)
+        index_of(np.where(rows > 0, np.nan, rows))
     stacked = FunctionTransformer(lambda X: X["visual"])
     with pytest.raises(ValueError, match="returned ndarray for a mapping"):
         CrossModalIndex(stacked).fit({"visual": rows})

@@ -34,9 +34,15 @@ class RowDataset(Dataset):
         Whether steps that are NaN in all features are padding, to be let through.
     tokens : collection of str
         Names of the views whose integers stay integers.
+
+    Attributes
+    ----------
+    sources : dict of Tensor of int, shape (n,)
+        Numbers of the rows that stand in for rows that a view lacks, see `take_from`.
     """
 
     def __init__(self, views, codes, device, padded=False, tokens=()):
+        self.sources = {}
         self.in_memory = _may_be_held(views, device)
         self.device = device
         self.padded = padded
@@ -53,13 +59,27 @@ class RowDataset(Dataset):
     def __getitem__(self, index):
         where = torch.as_tensor(index, device=self.device)
         if self.in_memory:
-            views = {name: rows.index_select(0, where) for name, rows in self.views.items()}
+            views = {
+                name: rows.index_select(0, self._source(name, where))
+                for name, rows in self.views.items()
+            }
         else:
             views = {
-                name: self._tensor(name, take_rows(rows, where.numpy(force=True)))
+                name: self._tensor(
+                    name, take_rows(rows, self._source(name, where).numpy(force=True))
+                )
                 for name, rows in self.views.items()
             }
         return views, self.codes.index_select(0, where)
+
+    def take_from(self, sources):
+        """Take other rows in place of some: arrays of their numbers by view name."""
+        self.sources = {
+            name: torch.as_tensor(rows, device=self.device) for name, rows in sources.items()
+        }
+
+    def _source(self, name, where):
+        return self.sources[name].index_select(0, where) if name in self.sources else where
 
     def _tensor(self, name, rows, start=0):
         return as_tensor(rows, name, self.device, self.padded, name in self.tokens, start)

@@ -19,6 +19,7 @@ from skorch.history import History
 from skorch.utils import noop
 from torch import nn
 
+from cca_estimators import _reading
 from cca_estimators._algebra.namespace import device_name
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
@@ -37,6 +38,7 @@ from cca_estimators.deep.training.draws import global_generators, own_modes
 from cca_estimators.deep.training.going_on import GoingOn
 from cca_estimators.deep.training.held_out import HeldOut, split
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
+from cca_estimators.deep.training.stand_ins import completed
 from cca_estimators.deep.training.standard import LIMIT, TRAINING_LIMIT, StandardRows, spread_of
 from cca_estimators.views import n_rows
 
@@ -97,6 +99,8 @@ class DeepEstimator(GoingOn):
     _auto_tower = "perceptron"
     _net_class = Net
     _held_out = HeldOut()
+    _lacks_rows = False
+    _frames_to_fit = 6
 
     def fit(self, X, y=None, *, groups=None, X_val=None, y_val=None) -> Self:
         """Train the towers and fit what follows them.
@@ -212,6 +216,20 @@ class DeepEstimator(GoingOn):
         self._held_out = self._held_out.read(self, n_rows(next(iter(views.values()))))
         super()._fit_rows(views, y)
 
+    @property
+    def _missing_partners(self):
+        return "stand-ins" if self._supervised else "whole pairs"
+
+    def _fit_incomplete(self, views, y, present, counts):
+        if self._missing_partners == "whole pairs":
+            super()._fit_incomplete(views, y, present, counts)
+            return
+        self._lacks_rows = True
+        try:
+            self._fit(views, y)
+        finally:
+            del self._lacks_rows
+
     def _fit_whole(self, views, y, rows):
         self._held_out = self._held_out.only(rows)
         super()._fit_whole(views, y, rows)
@@ -227,6 +245,7 @@ class DeepEstimator(GoingOn):
         with own_modes(device):
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             inputs = self._inputs(self._at_the_door(views), y)
+            inputs, present = self._filled(inputs)
             self._check_shapes(inputs)
             self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
             dataset = self._dataset(inputs, y, device)
@@ -234,12 +253,45 @@ class DeepEstimator(GoingOn):
             told = {**views, **self._held_out.arrays()}
             path = checkpoint and path_of(checkpoint, self, told, y, net)
             parts = self._parts(dataset, y, seed, device)
+            taught = _all_of(dataset)
+            if present:
+                parts = completed(dataset, parts, present, np.random.RandomState(seed))
+                taught = self._check_completed(dataset, parts)
             self._before_training(net, dataset)
             self._failure_ = self._run(net, *parts, n_epochs, path)
             self.net_ = net
-            self._finish(_all_of(dataset))
+            self._finish(taught)
             if path is not None and not isinstance(self._failure_, KeyboardInterrupt):
                 path.unlink(missing_ok=True)
+
+    def _filled(self, inputs):
+        """Return inputs with zeros in missing rows, and which rows are there, if some are not."""
+        if not self._lacks_rows:
+            return inputs, {}
+        present = {
+            name: np.ones(n_rows(rows), bool) if there is None else there
+            for name, rows in inputs.items()
+            for there in [_reading.present_rows(rows)]
+        }
+        filled = {}
+        for name, rows in inputs.items():
+            if not present[name].all():
+                rows = rows.copy()
+                rows[~present[name]] = 0
+            filled[name] = rows
+        return filled, present
+
+    def _check_completed(self, dataset, parts):
+        """Return the rows that can be learnt from, if they are enough."""
+        own = [part.rows for part in parts if part is not None and part.dataset is dataset]
+        rows = np.sort(np.concatenate(own))
+        n_classes = n_classes_of(dataset.codes[rows].numpy(force=True)) if len(rows) else 0
+        if n_classes < 2:
+            raise ValueError(
+                f"{n_classes} class(es) have rows in both views to train on, and two are needed: "
+                "rows that are missing in one view need others of the same labels there."
+            )
+        return RowSubset(dataset, rows)
 
     def _net_to_train(self, inputs, y, seed, device):
         if hasattr(self, "net_"):
@@ -279,12 +331,20 @@ class DeepEstimator(GoingOn):
             limit = LIMIT
             asked = self.towers is None if self.standardize == "auto" else self.standardize
             spreads = {
-                name: spread_of(rows, name, self._sequential)
+                name: spread_of(self._rows_there(rows), name, self._sequential)
                 for name, rows in (views.items() if asked else ())
             }
             self.means_ = {name: means for name, (means, _) in spreads.items()}
             self.scales_ = {name: scales for name, (_, scales) in spreads.items()}
-        return {name: self._standardised(name, rows, limit) for name, rows in views.items()}
+        standard = {name: self._standardised(name, rows, limit) for name, rows in views.items()}
+        if self._lacks_rows:  # in memory, where what comes next sees which
+            lacking = [n for n, rows in views.items() if _reading.present_rows(rows) is not None]
+            standard |= {name: np.asarray(standard[name]) for name in lacking}
+        return standard
+
+    def _rows_there(self, rows):
+        present = _reading.present_rows(rows) if self._lacks_rows else None
+        return rows if present is None else rows[present]
 
     def _standardised(self, name, rows, limit=LIMIT):
         if name not in self.means_:

@@ -46,6 +46,7 @@ QUICK = {
         "N_PROBE": 4,
     },
     "index": {"N_GALLERY": 2_000, "N_QUERIES": 100, "SIZES": (500, 1_000, 2_000)},
+    "labels": {"N_ROWS": 300},
     "kernel": {"SIZES": (200,), "ALL_THREADS": 200, "WIDE": (1_000, (8, 8))},
     "learning": {"METHODS": ["DCCA"], "N_SEEDS": 1},
     "libraries": {"PATIENCE": 20},

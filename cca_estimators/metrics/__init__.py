@@ -15,6 +15,7 @@ from cca_estimators.metrics._analysis import (
     map_per_class,
     permutation_test,
     retrieved_classes,
+    to_frame,
     to_mteb,
 )
 from cca_estimators.metrics._figures import (
@@ -47,5 +48,6 @@ __all__ = [
     "precision_recall_curve",
     "recall_at_k",
     "retrieved_classes",
+    "to_frame",
     "to_mteb",
 ]

@@ -10,7 +10,14 @@ from cca_estimators.metrics._figures import _compared
 from cca_estimators.metrics._relevance import indicators
 from cca_estimators.views import Views
 
-__all__ = ["bootstrap_map", "map_per_class", "permutation_test", "retrieved_classes", "to_mteb"]
+__all__ = [
+    "bootstrap_map",
+    "map_per_class",
+    "permutation_test",
+    "retrieved_classes",
+    "to_frame",
+    "to_mteb",
+]
 
 
 def map_per_class(
@@ -225,6 +232,49 @@ def to_mteb(scores, task_name, *, split="test", main_score="map", languages=()):
         "mteb_version": None,
         "scores": {split: [{**entry, "main_score": scores[main_score]}]},
     }
+
+
+def to_frame(scores):
+    """Return scores as a DataFrame: a row for each direction and their mean, a column per figure.
+
+    Parameters
+    ----------
+    scores : dict of float
+        What `cross_modal_scores` returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of the rows "mean" and, such as, "audio_to_visual".
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+
+    Examples
+    --------
+    >>> from cca_estimators.metrics import to_frame
+    >>> scores = {"map": 0.5, "map_audio_to_visual": 0.4, "map_visual_to_audio": 0.6}
+    >>> to_frame(scores | {"mrr": 0.7, "mrr_audio_to_visual": 0.8, "mrr_visual_to_audio": 0.6})
+                     map  mrr
+    mean             0.5  0.7
+    audio_to_visual  0.4  0.8
+    visual_to_audio  0.6  0.6
+    """
+    try:
+        from pandas import DataFrame
+    except ImportError as error:
+        raise ImportError(
+            "A DataFrame needs the package pandas: pip install pandas. The scores are a dict."
+        ) from error
+    figures = [name for name in scores if "_to_" not in name]
+    rows = {"mean": {name: scores[name] for name in figures}}
+    for key, value in scores.items():
+        if key not in rows["mean"]:
+            figure = max((name for name in figures if key.startswith(f"{name}_")), key=len)
+            rows.setdefault(key.removeprefix(f"{figure}_"), {})[figure] = value
+    return DataFrame.from_dict(rows, orient="index", columns=figures)
 
 
 def _precisions(query, gallery, query_labels, gallery_labels, metric, exclude_self=False):

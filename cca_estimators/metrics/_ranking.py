@@ -137,7 +137,8 @@ def measure(query, gallery, relevance, metric, figures):
 def _ranked_blocks(query, gallery, relevance):
     """Yield blocks of queries that have equally many relevant items, and their ranked lists."""
     counts = relevance.counts
-    groups = [np.flatnonzero(counts == count) for count in np.unique(counts[counts > 0])]
+    order = np.argsort(relevance.kinds, kind="stable")
+    groups = [order[counts[order] == count] for count in np.unique(counts[counts > 0])]
     for queries, keys in _key_blocks(query, gallery, relevance, groups):
         relevance.mark(keys, queries)
         yield queries, rank(keys, counts[queries[0]])
@@ -292,15 +293,21 @@ def rank(keys, n_relevant):
     hits = np.broadcast_to(np.arange(1, n_relevant + 1), ranks.shape)
     tied = relevant[:, 1:] == relevant[:, :-1]
     if tied.any():
-        ranks, hits = _last_of_ties(ranks, tied), _last_of_ties(hits, tied)
+        ranks, hits = _last_of_ties([ranks, hits], tied)
     return Ranked(ranks, hits, relevant, keys)
 
 
 def _last_of_ties(values, tied):
-    """Give each of the ascending values that is tied with the next one the last of its group."""
-    last = values.copy()
-    last[:, :-1][tied] = np.iinfo(values.dtype).max
-    return np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+    """Give in each array what is tied with the next one the value of the last of its group."""
+    rows, columns = np.nonzero(tied)  # few, of embeddings
+    places = rows * (tied.shape[1] + 1) + columns
+    ends = places + 1
+    ends[:-1][places[1:] == ends[:-1]] = np.iinfo(ends.dtype).max  # the group goes on
+    ends = np.minimum.accumulate(ends[::-1])[::-1]
+    changed = [each.copy() for each in values]
+    for each in changed:
+        each.ravel()[places] = each.ravel()[ends]
+    return changed
 
 
 def _comparable(rows, metric):

@@ -66,6 +66,8 @@ class SameClass:
         slice of it.
     counts : ndarray of int, shape (n_queries,)
         Number of items relevant to each query.
+    kinds : ndarray of int, shape (n_queries,)
+        Equal for queries to which the same items are relevant.
     own : ndarray of int, shape (n_queries,), or None
         Place of each query among the items, where it is to be left out.
     """
@@ -75,6 +77,7 @@ class SameClass:
     def __init__(self, query_codes, gallery_codes, places):
         self.order = np.lexsort((places, gallery_codes))
         self._query, self._gallery = query_codes, gallery_codes[self.order]
+        self.kinds = query_codes
         self._starts = self._gallery.searchsorted(query_codes)
         self._stops = self._gallery.searchsorted(query_codes, side="right")
         self.counts = self._stops - self._starts
@@ -102,7 +105,7 @@ class SharedLabels:
 
     Attributes
     ----------
-    order, counts, own
+    order, counts, kinds, own
         As of `SameClass`; the gallery is sorted by place alone.
     """
 
@@ -113,17 +116,21 @@ class SharedLabels:
         members = gallery_members.toarray().astype(np.float32)[self.order]
         self._query = query_members.toarray().astype(np.float32)
         self._gallery = np.ascontiguousarray(members.T)
-        sets, which = np.unique(self._query, axis=0, return_inverse=True)
-        counts = np.array([np.count_nonzero(one @ self._gallery) for one in sets])
-        self.counts = counts[which.ravel()]
+        self._sets, which = np.unique(self._query, axis=0, return_inverse=True)
+        counts = np.array([np.count_nonzero(one @ self._gallery) for one in self._sets])
+        self.kinds = which.ravel()
+        self.counts = counts[self.kinds]
 
     def shared(self, queries):
         """Return the number of labels that queries share with each item."""
         return self._query[queries] @ self._gallery
 
     def mark(self, keys, queries):
-        """Set the lowest bit of the keys of relevant items."""
-        keys |= self.shared(queries) > 0
+        """Set the lowest bit of the keys of relevant items, found once for each set of labels."""
+        kinds, which = np.unique(self.kinds[queries], return_inverse=True)
+        relevant = self._sets[kinds] @ self._gallery > 0
+        for kind, one in enumerate(relevant):
+            keys[which == kind] |= one
         _unmark_own(keys, self.own, queries)
 
 

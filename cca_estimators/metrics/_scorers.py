@@ -83,7 +83,7 @@ def cross_modal_scores(estimator, X, y=None) -> dict[str, float]:
         row's own partner counts; averaged over both directions, and each of a direction, such as
         "map_audio_to_visual". A gallery of less than 10 items is taken whole.
 
-        ``pandas.Series(scores)`` makes a table of them, and `to_mteb` a result of MTEB.
+        `to_frame` makes a DataFrame of them, and `to_mteb` a result of MTEB.
 
     Examples
     --------

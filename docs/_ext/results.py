@@ -44,6 +44,7 @@ SUBJECTS = {
     },
     "search": {
         "map": "Mean average precision",
+        "labels": "Mean average precision of several labels",
         "index": "Search in a gallery",
         "galleries": "Galleries on disk, approximate search",
     },

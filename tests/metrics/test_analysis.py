@@ -16,6 +16,7 @@ from cca_estimators.metrics import (
     precision_at_k,
     recall_at_k,
     retrieved_classes,
+    to_frame,
     to_mteb,
 )
 
@@ -120,3 +121,17 @@ def test_the_result_of_mteb_is_json():
     assert entry["main_score"] == entry["map"] == 0.5
     assert entry["mrr"] == 0.7
     assert result["task_name"] == "Digits"
+
+
+def test_a_frame_has_a_row_for_each_direction(rng):
+    pytest.importorskip("pandas")
+    X = {"a_to_b": rng.standard_normal((40, 4)), "c": rng.standard_normal((40, 5))}
+    labels = rng.random((40, 3)) < 0.4
+    labels[:, 0] |= ~labels.any(axis=1)
+    scores = cross_modal_scores(CCA(3).fit(X), X, labels)
+    frame = to_frame(scores)
+    assert frame.index.tolist() == ["mean", "a_to_b_to_c", "c_to_a_to_b"]
+    assert frame.size == len(scores)
+    assert frame.loc["mean", "ndcg"] == scores["ndcg"]
+    for figure in ("map", "pair_recall_at_1", "pair_recall_at_10"):
+        assert frame.loc["c_to_a_to_b", figure] == scores[f"{figure}_c_to_a_to_b"]

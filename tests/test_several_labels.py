@@ -91,8 +91,6 @@ def test_refusals(data):
     unlabelled[[4, 7]] = 0
     with pytest.raises(ValueError, match="2 rows without a label, the first of them row 4"):
         CCCA().fit(X, unlabelled)
-    with pytest.raises(ValueError, match="several labels for a row"):
-        CCCA().partial_fit(X, labels)
     with pytest.raises(ValueError, match="one class only"):
         CCCA().fit(X, np.c_[np.ones(90, int), np.zeros(90, int)])
     side_by_side = np.hstack(list(X.values()))
@@ -101,6 +99,27 @@ def test_refusals(data):
         CCA(view_split=6).fit(side_by_side, labels)
     with pytest.raises(ValueError, match="like a second view"):
         CCCA(view_split=6).fit(side_by_side, labels * 2)
+
+
+@pytest.mark.parametrize("pair_weight", [0.0, 0.2])
+@pytest.mark.parametrize("held", [True, False])
+def test_rows_added_of_several_labels_give_one_fit(data, held, pair_weight, monkeypatch):
+    X, labels = data
+    monkeypatch.setattr("cca_estimators.linear._incremental.rows_take_less", lambda *_: held)
+    method = CCCA(reg=0.1, pair_weight=pair_weight)
+    single = (labels == 0).sum(axis=1) == 5  # of one label only, as a class and as an indicator
+    classes = labels.argmax(axis=1)
+    parts = [clone(method).partial_fit(X[:20], csr_array(labels[:20]))]
+    rest = np.arange(90) >= 20
+    parts[0].partial_fit(X[rest & ~single], labels[rest & ~single])
+    parts.append(clone(method).partial_fit(X[rest & single], classes[rest & single]))
+    merged = clone(method).merge(parts[0]).merge(parts[1])
+    expected = clone(method).fit(X, labels)
+    assert merged.classes_.tolist() == list(range(6))
+    assert hasattr(merged.scatter_, "blocks") == held
+    np.testing.assert_allclose(merged.correlations_, expected.correlations_, rtol=1e-9)
+    for name, rows in merged.transform(X).items():
+        np.testing.assert_allclose(np.abs(rows), np.abs(expected.transform(X)[name]), atol=1e-8)
 
 
 @pytest.mark.parametrize("estimator", embeddings(), ids=lambda one: type(one).__name__)

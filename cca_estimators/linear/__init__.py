@@ -24,7 +24,11 @@ from cca_estimators._algebra.moments import (
 )
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
 from cca_estimators._compat import Interval, StrOptions
-from cca_estimators.linear._incremental import IncrementalEstimator, sorted_labels
+from cca_estimators.linear._incremental import (
+    IncrementalEstimator,
+    classes_and_codes,
+    sorted_labels,
+)
 from cca_estimators.views import n_rows
 
 __all__ = ["CCA", "CCCA"]
@@ -208,7 +212,7 @@ class CCA(LinearEmbedding):
                     stacklevel=5,
                 )
 
-    def _gathered(self, views, y, scatter):
+    def _gathered(self, views, labels, scatter):
         new = PairedScatter()
         for _, blocks in _reading.blocks(views):
             new.update(*blocks)
@@ -389,13 +393,17 @@ class CCCA(LinearEmbedding):
         )
         return cluster_moments(*sides, pair_weights, cross, self.pair_weight)
 
-    def _gathered(self, views, y, scatter):
-        codes = self._class_codes(y, next(iter(views.values())).shape[0])
-        labels = self.classes_.tolist()
-        new = {label: PairedScatter() for label in labels}
+    def _gathered(self, views, labels, scatter):
+        """Add each row to the scatter of its class, or of each of its labels."""
+        classes, codes = classes_and_codes(labels)
+        new = {label: PairedScatter() for label in classes.tolist()}
         for taken, blocks in _reading.blocks(views):
-            for code in np.unique(codes[taken]):
-                new[labels[code]].update(*(block[codes[taken] == code] for block in blocks))
+            members = class_members(codes[taken], len(classes)).tocsc()
+            for label, rows in zip(
+                new, np.split(members.indices, members.indptr[1:-1]), strict=True
+            ):
+                if len(rows):
+                    new[label].update(*(block[rows] for block in blocks))
         return self._merged_scatters(new, scatter or {})
 
     def _merged_scatters(self, scatter, other):

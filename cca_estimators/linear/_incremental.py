@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from cca_estimators._algebra.moments import ConstantViewError
 from cca_estimators._algebra.wide import HeldRows, rows_take_less
@@ -39,7 +40,7 @@ class IncrementalEstimator(CrossModalEstimator):
         ----------
         X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
             As in `fit`; one row is enough.
-        y : array-like of shape (n_samples,), default=None
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             As in `fit`; classes may turn up in any order.
 
         Returns
@@ -145,13 +146,13 @@ class IncrementalEstimator(CrossModalEstimator):
 
     def _extended(self, scatter, views, y):
         """Return a new scatter, or rows as yet, which adds the views to an older one."""
-        if not isinstance(scatter, HeldRows):
-            return self._gathered(views, y, scatter)
         labels = self._labels_of(views, y)
+        if not isinstance(scatter, HeldRows):
+            return self._gathered(views, labels, scatter)
         n_samples = n_rows(next(iter(views.values())))
         if self._is_held(scatter.n_rows + n_samples, [*scatter.labels, *labels]):
             return scatter.read(views, labels)
-        return self._gathered(views, y, self._scatter_of(scatter))
+        return self._gathered(views, labels, self._scatter_of(scatter))
 
     def _merged(self, scatter, other):
         """Return the scatter, or rows as yet, of two."""
@@ -166,7 +167,7 @@ class IncrementalEstimator(CrossModalEstimator):
         return other if scatter is None else self._merged_scatters(scatter, other)
 
     def _is_held(self, n_samples, labels):
-        n_classes = max(1, len(set(labels)))
+        n_classes = max(1, len(set(_one_by_one(labels))))
         return rows_take_less(n_samples, list(self._widths_.values()), n_classes)
 
     def _scatter_of(self, held):
@@ -174,11 +175,14 @@ class IncrementalEstimator(CrossModalEstimator):
         return self._gathered(held.joined(), held.labels, None) if held.blocks else None
 
     def _labels_of(self, views, y):
-        """Return the labels of rows to hold as a list."""
+        """Return the labels of rows as a list, those of a row with several as a tuple."""
         if not self._supervised:
             return []
-        codes = self._class_codes(y, n_rows(next(iter(views.values()))))
-        return self.classes_[codes].tolist()
+        codes = self._read_classes(y, n_rows(next(iter(views.values()))))
+        if codes.ndim == 1:
+            return self.classes_[codes].tolist()
+        rows = np.split(self.classes_[codes.indices], codes.indptr[1:-1])
+        return [tuple(own.tolist()) for own in rows]
 
     def _solve_scatter(self):
         """Solve for all rows so far, unless they are too few or a view has not varied yet."""
@@ -192,8 +196,7 @@ class IncrementalEstimator(CrossModalEstimator):
         """Return the moments of rows held as in `fit`, or None if they are not enough."""
         codes = None
         if self._supervised:
-            self.classes_ = sorted_labels(self.scatter_.labels)
-            codes = self.classes_.searchsorted(self.scatter_.labels)
+            self.classes_, codes = classes_and_codes(self.scatter_.labels)
         enough = len(self.classes_) if self._supervised else self.scatter_.n_rows
         return self._moments(self.scatter_.joined(), codes) if enough >= 2 else None
 
@@ -206,7 +209,7 @@ class IncrementalEstimator(CrossModalEstimator):
         """Return the moments of the views, and of the labels as integers from 0."""
 
     @abstractmethod
-    def _gathered(self, views, y, scatter):
+    def _gathered(self, views, labels, scatter):
         """Return a new scatter which adds the views to an older one, which may be None."""
 
     @abstractmethod
@@ -239,9 +242,28 @@ def _seen_by(estimator):
     return {name: vars(estimator)[name] for name in names if hasattr(estimator, name)}
 
 
+def _one_by_one(labels):
+    """Yield the labels of all rows."""
+    for label in labels:
+        yield from label if isinstance(label, tuple) else (label,)
+
+
+def classes_and_codes(labels):
+    """Return the classes of a list of labels, and the class of each row, or a sparse indicator."""
+    classes = sorted_labels(_one_by_one(labels))
+    if not any(isinstance(label, tuple) for label in labels):
+        return classes, classes.searchsorted(labels)
+    lists = [label if isinstance(label, tuple) else (label,) for label in labels]
+    columns = classes.searchsorted(list(_one_by_one(labels)))
+    starts = np.cumsum([0, *map(len, lists)])
+    shape = len(lists), len(classes)
+    return classes, csr_array((np.ones(len(columns)), columns, starts), shape=shape)
+
+
 def sorted_labels(labels):
     """Return labels as a sorted array, unless NumPy has no type that holds all of them."""
-    together = np.unique(list(labels))
+    labels = list(labels)
+    together = np.unique(labels)
     if set(together.tolist()) != set(labels):
         types = sorted({type(label).__name__ for label in labels})
         raise ValueError(

@@ -99,6 +99,17 @@ def test_what_training_cannot_go_on_with_is_refused(data, method, change, told):
 
 
 @supervised
+def test_a_refit_forgets_what_blocks_and_fits_have_left(data, method):
+    X, y = data
+    two = y != "cat"
+    expected = method(**SMALL).fit(X[two], y[two])
+    again = method(**SMALL).partial_fit(X, y).fit(X, y).fit(X[two], y[two])
+    assert again.classes_.tolist() == ["ant", "bee"]
+    for name, rows in expected.transform(X).items():
+        np.testing.assert_array_equal(again.transform(X)[name], rows)
+
+
+@supervised
 def test_a_warm_start_refuses_other_views_and_classes(data, method):
     X, y = data
     fitted = method(**SMALL, warm_start=True).fit(X, y)

@@ -413,20 +413,6 @@ def test_layers_of_a_critic(width, half):
     assert [layer.negative_slope for layer in critic[1::2]] == [0.2, 0.2]
 
 
-def test_neighbours_are_the_nearest_others_of_each_view_in_blocks(monkeypatch):
-    rng = np.random.default_rng(0)
-    views = {"audio": rng.standard_normal((50, 3)), "visual": rng.standard_normal((50, 4))}
-    dataset = RowDataset(views, np.arange(50), "cpu")
-    monkeypatch.setattr(ugach, "EMBEDDED_ROWS", 16)  # a last block of two rows, fewer than asked
-    found = ugach.neighbours(dataset, 5)
-    for i in range(50):
-        expected = []
-        for rows in views.values():
-            distances = np.linalg.norm(rows - rows[i], axis=1)
-            expected += np.argsort(distances)[1:6].tolist()
-        assert found[i].tolist() == expected
-
-
 def test_few_rows_have_all_others_as_neighbours(monkeypatch):
     X, y = make_views(12, 3, (6, 8), shared_rank=3, random_state=0)
     found, kept = ugach.neighbours, []

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback, Checkpoint
+from skorch.callbacks import Callback, Checkpoint, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from cca_estimators import ACMR, AGAH, CDCCA, DCCA, TNNCCCA, Contrastive, Views
 from cca_estimators.datasets import make_views
@@ -147,6 +148,14 @@ def test_step_size_decay_and_batch_size_take_effect(data, method):
     for key, value in weights_of(fitted).items():
         if key.endswith("weight") and value.ndim == 2:
             torch.testing.assert_close(value, before[key], atol=1e-6, rtol=0)
+
+
+def test_a_schedule_may_begin_with_a_warm_start(data):
+    X, y = data
+    fitted = CDCCA(**SMALL, warm_start=True).fit(X, y)
+    schedule = LRScheduler(LambdaLR, lr_lambda=lambda epoch: 0.5**epoch)
+    fitted.set_params(callbacks=[schedule], learning_rate=0.01).fit(X, y)
+    assert fitted.history_[4:, "event_lr"] == pytest.approx([0.01 * 0.5**n for n in range(4, 8)])
 
 
 def test_reg_of_a_head_takes_effect_and_that_of_a_first_stage_does_not(data):

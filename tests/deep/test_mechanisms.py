@@ -405,12 +405,35 @@ def test_the_adversary_takes_five_steps_at_ten_times_the_rate(data, method):
     assert group["betas"] == (0.5, 0.9)
 
 
+def test_layers_of_the_adversary():
+    layers = UnsupervisedObjective(5, 1.0, 1.0, 1.0).adversary
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert (layers[0].in_features, layers[0].out_features) == (5, layers[2].in_features)
+    assert layers[2].out_features == 1
+
+
 @pytest.mark.parametrize(("width", "half"), [(8, 4), (1, 1)])
 def test_layers_of_a_critic(width, half):
     critic = AsymmetricObjective(width, 3, 5, 0.3, 0.2, 0.7).critics[1]
     shapes = [tuple(layer.weight.shape) for layer in critic[::2]]
     assert shapes == [(width, width), (half, width), (1, half)]
     assert [layer.negative_slope for layer in critic[1::2]] == [0.2, 0.2]
+
+
+def test_the_generator_learns_from_the_epoch_after_pretraining_on(data):
+    def generators(max_epochs):
+        fitted = UGACH(8, n_pretrain=2, **{**TINY, "max_epochs": max_epochs}).fit(data[0])
+        return list(fitted.net_.criterion_.generators.parameters())
+
+    one, two, three = (generators(n) for n in (1, 2, 3))
+    assert all(torch.equal(first, second) for first, second in zip(one, two, strict=True))
+    assert not all(torch.equal(first, third) for first, third in zip(one, three, strict=True))
+
+
+def test_tokens_have_neighbours_by_their_numbers():
+    tokens = {"audio": np.arange(6)[:, None] ** 2, "visual": -np.arange(6.0)[:, None]}
+    dataset = RowDataset(tokens, np.arange(6), "cpu", tokens=["audio"])
+    assert ugach.neighbours(dataset, 1)[1:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_few_rows_have_all_others_as_neighbours(monkeypatch):

@@ -42,6 +42,7 @@ WRONG = [
     (2 * np.eye(3), r"has shape \(3, 3\).*an indicator matrix of 0 and 1"),
     (["a", "b", ["c"]], "holds a list in row 2|shape"),
     (1, "is 1: an array with one label for each row"),
+    ([0.0, np.nan, 1.0], "contains NaN"),
 ]
 
 

@@ -99,6 +99,11 @@ def test_what_selects_no_rows_is_refused(views, key, message, container, tmp_pat
             Views(audio=held)[key]
 
 
+def test_slices_of_arrays_are_not_copied(views):
+    for name, rows in views[1:3].items():
+        assert np.shares_memory(rows, views[name])
+
+
 def test_what_joins_views_keeps_them_aligned(views):
     joined = views | {"text": np.ones((6, 1))}
     assert list(joined) == ["audio", "visual", "text"]

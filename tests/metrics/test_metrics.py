@@ -25,6 +25,7 @@ from cca_estimators.metrics import (
     make_cross_modal_scorer,
     mean_average_precision,
     mean_reciprocal_rank,
+    ndcg,
     precision_at_k,
     precision_recall_curve,
     recall_at_k,
@@ -319,14 +320,15 @@ def test_labels_of_any_type(names):
     assert mean_average_precision(query, gallery, *as_lists) == expected
 
 
-def test_queries_without_relevant_items_are_left_out():
+@pytest.mark.parametrize("figure", [mean_average_precision, ndcg])
+def test_queries_without_relevant_items_are_left_out(figure):
     query, gallery, query_labels, gallery_labels = make_embeddings(17)
     kept = query_labels != 3
     gallery, gallery_labels = gallery[gallery_labels != 3], gallery_labels[gallery_labels != 3]
-    expected = mean_average_precision(query[kept], gallery, query_labels[kept], gallery_labels)
+    expected = figure(query[kept], gallery, query_labels[kept], gallery_labels)
     message = f"{(~kept).sum()} of 37 queries have no relevant item"
     with pytest.warns(UndefinedMetricWarning, match=message):
-        measured = mean_average_precision(query, gallery, query_labels, gallery_labels)
+        measured = figure(query, gallery, query_labels, gallery_labels)
     assert measured == pytest.approx(expected)
 
 
@@ -603,6 +605,17 @@ def test_figures_take_the_tensors_that_estimators_take(dtype):
     expected = mean_average_precision(*arrays, *labels)
     measured = mean_average_precision(*tensors, *map(torch.from_numpy, labels))
     assert measured == pytest.approx(expected, abs=1e-3 if dtype == torch.float16 else 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.float16])
+def test_narrow_numbers_give_the_figures_of_wide_ones(dtype):
+    rng = np.random.default_rng(0)
+    rows, labels = rng.integers(0, 128, (40, 5)).astype(dtype), rng.integers(0, 3, 40)
+    wide = rows.astype(np.float64)
+    expected = mean_average_precision(wide, wide, labels, labels)
+    assert mean_average_precision(rows, rows, labels, labels) == expected
+    lowest = np.array([np.iinfo(np.int8).min, 5], dtype=np.int8)  # whose minus is itself
+    assert average_precision([0, 1], lowest) == 1.0
 
 
 def test_recall_levels_are_handed_out_as_a_copy():

@@ -4,7 +4,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from math import prod
 from numbers import Integral
 from typing import Any, Self, overload
@@ -12,7 +11,6 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -32,6 +30,7 @@ from cca_estimators._reading.labels import (
     read_labels,
     shape_of,
 )
+from cca_estimators._tags import with_views
 from cca_estimators.metrics import cross_modal_map
 from cca_estimators.views import Views, n_rows
 
@@ -41,25 +40,6 @@ _USES = {
     "that is missing; a row for which there is none is left out",
     "whole pairs": "is fitted on the rows that both views have",
 }
-
-
-@dataclass
-class ViewsTags(Tags):
-    """Tags of scikit-learn and those of an estimator of two views.
-
-    Attributes
-    ----------
-    several_labels : bool
-        Whether a row may have several labels, as an indicator, in `fit`.
-    missing_partners : {"own rows", "stand-ins", "whole pairs"}
-        What `fit` uses where a view lacks rows, which are NaN throughout: all rows that each view
-        has; these, with rows of the same labels in place of those that are missing; or the rows
-        that both views have. It is no `allow_nan`, which means NaN among numbers: scikit-learn's
-        checks would then scatter some, which is an error.
-    """
-
-    several_labels: bool = False
-    missing_partners: str = "whole pairs"
 
 
 class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_keys=None):
@@ -318,7 +298,10 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+        device = "device" in self.get_params(deep=False)
+        return with_views(
+            tags, dask=self._reads_dask, partial_fit=hasattr(self, "partial_fit"), device=device
+        )
 
 
 class CrossModalEstimator(ViewsTransformer):
@@ -524,11 +507,9 @@ class CrossModalEstimator(ViewsTransformer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._supervised
-        return ViewsTags(
-            **{field.name: getattr(tags, field.name) for field in fields(tags)},
-            several_labels=self._takes_labels and self._several_labels,
-            missing_partners=self._missing_partners,
-        )
+        tags.several_labels = self._takes_labels and self._several_labels
+        tags.missing_partners = self._missing_partners
+        return tags
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from cca_estimators._algebra.moments import (
 from cca_estimators._base import CrossModalEstimator, ViewsTransformer
 from cca_estimators._compat import Interval, StrOptions
 from cca_estimators._reading import blocks
+from cca_estimators._tags import ViewsTags
 from cca_estimators.linear import LinearEmbedding
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Moments",
     "PairedScatter",
     "StrOptions",
+    "ViewsTags",
     "ViewsTransformer",
     "blocks",
     "class_pair_weights",

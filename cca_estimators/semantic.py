@@ -9,7 +9,7 @@ from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, get_tags
 
 from cca_estimators._algebra.cross_fitting import cross_fitted
 from cca_estimators._algebra.kernels import as_rows
@@ -236,6 +236,12 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         if self.estimator_ is None:
             return as_rows(rows, name, False)
         return np.asarray(self.estimator_.transform({name: rows})[name])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        known = None if self.estimator is None else get_tags(self.estimator)
+        tags.sequences = getattr(known, "sequences", False)
+        return tags
 
     def _width(self, rows):
         own = getattr(self.estimator, "_width", super()._width)  # sequences may have any length

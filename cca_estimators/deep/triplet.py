@@ -157,6 +157,10 @@ class TNNCCCA(HeadedEmbedding):
     }
     _supervised = True
 
+    @property
+    def _sequential(self):
+        return self.order == "tnn_first" and super()._sequential
+
     def _inputs(self, views, y):
         cluster = self._cluster()
         if self.order == "tnn_first":

@@ -453,6 +453,11 @@ class DeepEstimator(GoingOn):
     def _sequential(self):
         return self._tower_kind != "perceptron"
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.sequences = self._sequential
+        return tags
+
     def _width(self, rows):
         return rows.shape[-1] if self._sequential and rows.ndim == 3 else super()._width(rows)
 

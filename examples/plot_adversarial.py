@@ -8,6 +8,7 @@ and without the adversary, in the plane of their first two principal components;
 of the adversary and the MAP on the test split, epoch by epoch. At an accuracy of one half the
 adversary knows nothing.
 """
+# sphinx_gallery_thumbnail_number = 0
 
 # %%
 # Train epoch by epoch

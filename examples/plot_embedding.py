@@ -6,6 +6,7 @@ One row of panels per method: the original features, the embedding by cluster CC
 by the triplet network after it. In each, the sounds alone, the images alone, and both together, in
 two dimensions by t-SNE; a colour is a digit.
 """
+# sphinx_gallery_thumbnail_number = 0
 
 # %%
 # Fit on the training split

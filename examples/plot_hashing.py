@@ -7,6 +7,7 @@ compared by counting those that differ. The left picture shows the MAP of UGACH 
 and AGAH (with labels) against the number of bits; the right one the memory of a million items.
 The line is ACMR with 40 real numbers.
 """
+# sphinx_gallery_thumbnail_number = 0
 
 # %%
 # Fit codes of several lengths

@@ -8,6 +8,7 @@ counterpart. The right one shows, against the ridge, the first correlation that 
 training, the same on new rows, and the MAP there: with too small a ridge the correlation tends to
 1 in training, and to nothing on new rows.
 """
+# sphinx_gallery_thumbnail_number = 0
 
 # %%
 # Rings

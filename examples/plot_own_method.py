@@ -8,6 +8,7 @@ must find the rows of its class among all rows of the other view. The left pictu
 epoch, the right one its MAP on the test split beside that of two methods of the package that learn
 from labels.
 """
+# sphinx_gallery_thumbnail_number = 0
 
 # %%
 # The loss

@@ -7,6 +7,7 @@ The left picture shows the distance of the first answer where it is right, which
 digit, and where it is wrong; the right one the share of right answers if only near ones are given,
 against the share of the queries that still get one.
 """
+# sphinx_gallery_thumbnail_number = 0
 
 # %%
 # Index a gallery

@@ -7,6 +7,7 @@ comes first. The mean over the steps is the same for both, so no method that poo
 tell them apart; LSTM-C-CCA and S-DCCA read them in order. Half of the sequences are cut short, and
 padded by NaN: padding never changes a result.
 """
+# sphinx_gallery_thumbnail_number = 0
 
 # %%
 # Sequences of two patterns

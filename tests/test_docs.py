@@ -97,6 +97,14 @@ def test_every_example_has_a_title_cells_and_a_place(path):
     assert f'"{path.stem}"' in order
 
 
+def test_every_example_has_words_for_its_pictures():
+    words = (DOCS / "_ext" / "pictures.py").read_text()
+    for path in EXAMPLES:
+        assert f'"{path.stem}": [' in words, path.name
+        panel = f'    "{path.stem}": ' in words.partition("PANELS")[2]
+        assert panel == ("thumbnail_number = 0" in path.read_text()), path.name
+
+
 @pytest.mark.parametrize(
     ("page", "source"), [("changelog", "CHANGELOG.md"), ("contributing", "CONTRIBUTING.md")]
 )

@@ -110,14 +110,23 @@ class Results(Markdown):
 
 
 class Readme(Markdown):
-    """What stands in the README between two marks, without links to files."""
+    """What stands in the README between two marks, its links leading to pages instead of files."""
 
     def texts(self, mark):
         """Yield the Markdown between the marks."""
         self.env.note_dependency(str(README))
         text = README.read_text(encoding="utf-8")
         between = text.split(f"<!-- {mark} -->")[1].split(f"<!-- end of {mark} -->")[0]
-        yield f"readme_{mark}", None, re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", between)
+        text = re.sub(r"\[([^]]*)\]\(benchmarks/results/(\w+)\.md\)", _link, between)
+        text = re.sub(r"(?<=\d) / (?=\d)", "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}", text)
+        text = re.sub(r"(?<=\d) (?=m?s \|)", "\N{NO-BREAK SPACE}", text)
+        yield f"readme_{mark}", None, text
+
+
+def _link(found):
+    """Return a link to the page that has a file of results."""
+    page = next(page for page, titles in SUBJECTS.items() if found[2] in titles)
+    return f"{{ref}}`{found[1]} <benchmarks_{page}>`"
 
 
 def setup(app):

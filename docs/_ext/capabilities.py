@@ -8,6 +8,9 @@ from sphinx.util.docutils import SphinxDirective
 import cca_estimators
 from cca_estimators.base import CrossModalEstimator
 
+WITH_LABELS = {
+    "Contrastive": {"loss": "supervised"}
+}  # which learns from labels where there are some
 MODULES = ("linear", "kernel", "semantic", "deep")  # the order of the user guide
 
 
@@ -19,19 +22,25 @@ def methods():
     return sorted(embeddings, key=lambda one: MODULES.index(one.__module__.split(".")[1]))
 
 
+def tags_of(method, **parameters):
+    """Return the tags of a method, as it learns from labels if it can."""
+    return get_tags(method(**WITH_LABELS.get(method.__name__, {}), **parameters))
+
+
 def of_sequences(method):
     """Tell how a method sees the steps of a sequence."""
-    if get_tags(method()).sequences:
+    parameters = method().get_params()
+    if tags_of(method).sequences:
         return "read"
-    if "estimator" in method().get_params():
+    if "estimator" in parameters:
         return "as its estimator"
-    by_tower = "tower" in method().get_params() and method(tower="convolution")
-    return "by ``tower``" if by_tower and get_tags(by_tower).sequences else "flattened"
+    by_tower = "tower" in parameters and tags_of(method, tower="convolution").sequences
+    return "by ``tower``" if by_tower else "flattened"
 
 
 def yes(told):
     """Return the column of a tag."""
-    return lambda method: "yes" if told(get_tags(method())) else "–"
+    return lambda method: "yes" if told(tags_of(method)) else "–"
 
 
 COLUMNS = {
@@ -41,7 +50,7 @@ COLUMNS = {
     "Dask": yes(lambda tags: tags.dask),
     "several labels": yes(lambda tags: tags.several_labels),
     "sequences": of_sequences,
-    "missing partners": lambda method: get_tags(method()).missing_partners,
+    "missing partners": lambda method: tags_of(method).missing_partners,
 }
 
 

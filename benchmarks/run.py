@@ -66,6 +66,7 @@ QUICK = {
         "CLASSES": (10, 100),
         "COMPONENTS": (1, 10),
     },
+    "sharded": {"N_ROWS": 200, "WIDTHS": (8, 16), "UNITS": (8,), "BATCH_SIZE": 40, "N_TURNS": 1},
     "wide": {"SHAPES": ((50, (200, 300)),)},
     "triplets": {"N_ROWS": 64, "SIZES": (32, 64)},
 }

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cca_estimators import _reading
+from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.moments import class_members
 from cca_estimators._compat import (
     ADAPTERS_MANAGER,
@@ -471,9 +471,10 @@ class CrossModalEstimator(ViewsTransformer):
         _check_n_labels(members, n_samples)
         n_labels = members.sum(axis=1)
         self._check_all_labelled(n_labels)
-        self._settle_classes(np.flatnonzero(members.sum(axis=0)))
+        ranks = _ranks.current()
+        self._settle_classes(ranks.union(np.flatnonzero(members.sum(axis=0))))
         members = members[:, self.classes_]
-        return members.indices if (n_labels == 1).all() else members
+        return members.indices if all(ranks.gathered((n_labels == 1).all())) else members
 
     def _check_all_labelled(self, n_labels):
         if not n_labels.all():
@@ -494,7 +495,7 @@ class CrossModalEstimator(ViewsTransformer):
         _check_n_labels(y, n_samples)
         check_classification_targets(y)
         given, codes = np.unique(y, return_inverse=True)
-        self._settle_classes(given)
+        self._settle_classes(_ranks.current().union(given))
         return np.searchsorted(self.classes_, given)[codes]
 
     def _check_there(self, y):

@@ -10,7 +10,7 @@ from sklearn import get_config
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils import check_random_state
 
-from cca_estimators import _reading
+from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.class_kernels import (
     class_directions,
     class_duals,
@@ -38,6 +38,7 @@ from cca_estimators._base import CrossModalEstimator
 from cca_estimators._compat import Interval, StrOptions
 from cca_estimators._reading.labels import strata
 from cca_estimators.metrics import mean_average_precision
+from cca_estimators.views import n_rows
 
 __all__ = ["CKCCA", "KCCA"]
 
@@ -151,7 +152,18 @@ class KernelEmbedding(CrossModalEstimator):
         self.random_state = random_state
         self.view_split = view_split
 
+    _adds_up = True  # over the ranks of a sharded fit
+
     def _fit(self, views, y):
+        ranks = _ranks.current()
+        n_samples = max(ranks.place(n_rows(rows))[1] for rows in views.values())
+        if ranks.size > 1 and self._is_exact(n_samples):
+            views, _ = ranks.joined_views(views, None)
+            y = _labels_of_all(y)
+            with _ranks.among(_ranks.ALONE):
+                fitted = None if ranks.rank else self._fit(views, y) or vars(self)
+            vars(self).update(ranks.of_first(fitted))
+            return
         kinds = self._by_view("kernel")
         rows = {name: as_rows(rows, name, callable(kinds[name])) for name, rows in views.items()}
         self._check_square(rows, kinds)
@@ -162,7 +174,7 @@ class KernelEmbedding(CrossModalEstimator):
         self.gamma_ = _resolved(self._by_view("gamma"), rows)
         self._choose(rows, y, kinds)
         self.kernels_ = self._kernels(kinds, rows)
-        if self._is_exact(max(map(len, rows.values()))):
+        if self._is_exact(n_samples):
             self._fit_exact(rows, y)
         else:
             self._fit_landmarks(rows, y)
@@ -212,11 +224,13 @@ class KernelEmbedding(CrossModalEstimator):
         self.X_fit_ = {name: self.kernels_[name].kept(view) for name, view in rows.items()}
 
     def _fit_landmarks(self, rows, y):
-        chosen = self._landmark_rows(rows, y, check_random_state(self.random_state))
+        ranks, rng = _ranks.current(), check_random_state(self.random_state)
+        chosen = ranks.of_first(self._landmark_rows(rows, _labels_of_all(y), rng))
         self.maps_ = {}
         for (name, view), numbers in zip(rows.items(), chosen, strict=True):
+            landmarks = ranks.picked(view, numbers)
             with _reading.naming(name):
-                self.maps_[name] = NystroemMap(self.kernels_[name], view[numbers])
+                self.maps_[name] = NystroemMap(self.kernels_[name], landmarks)
         moments = self._moments(rows, y)
         for name, covariance, mean in zip(rows, moments[1:3], moments.means, strict=True):
             self._check_varies(name, np.trace(covariance), mean @ mean)
@@ -267,7 +281,7 @@ class KernelEmbedding(CrossModalEstimator):
     def _is_exact(self, n_rows):
         if self.approx != "auto":
             return self.approx == "exact"
-        precomputed = any(kernel.is_precomputed for kernel in self.kernels_.values())
+        precomputed = "precomputed" in list(self._by_view("kernel").values())
         memory = get_config()["working_memory"] * 2**20
         return precomputed or (n_rows <= _EXACT_ROWS and _EXACT_BYTES * n_rows**2 <= memory)
 
@@ -376,7 +390,7 @@ class KCCA(KernelEmbedding):
         scatter = PairedScatter()
         for _, blocks in self._features(rows):
             scatter.update(*blocks)
-        return paired_moments(scatter)
+        return paired_moments(_ranks.current().merged(scatter))
 
 
 class CKCCA(KernelEmbedding):
@@ -489,14 +503,23 @@ class CKCCA(KernelEmbedding):
         gammas, regs = self._by_view("gamma"), self._by_view("reg")
         if _AUTO not in (*gammas.values(), *regs.values()):
             return
+        ranks, y = _ranks.current(), _labels_of_all(y)
         drawn = self._in_proportion(y, _LEFT_OUT_ROWS, check_random_state(self.random_state))
+        drawn = ranks.of_first(drawn)
         sides = self._pairs([labels[own] for labels, own in zip(y, drawn, strict=True)])
         drawn = [own[pairs > 0] for own, (pairs, _) in zip(drawn, sides, strict=True)]
         part = {
-            name: view[np.ix_(own, own)] if kinds[name] == "precomputed" else view[own]
+            name: view[np.ix_(own, own)]
+            if kinds[name] == "precomputed"
+            else ranks.picked(view, own)
             for (name, view), own in zip(rows.items(), drawn, strict=True)
         }
         y = [labels[own] for labels, own in zip(y, drawn, strict=True)]
+        with _ranks.among(_ranks.ALONE):
+            self._choose_by(part, y, kinds, gammas, regs)
+
+    def _choose_by(self, part, y, kinds, gammas, regs):
+        """Take what retrieves best among some rows, left out one by one."""
         best, chosen, scales = -1.0, None, self.gamma_
         for factor in _GAMMA_FACTORS if _AUTO in gammas.values() else [1.0]:
             gamma = {n: g * factor if gammas[n] == _AUTO else g for n, g in scales.items()}
@@ -536,13 +559,21 @@ class CKCCA(KernelEmbedding):
         return [drawn, drawn if x is z else _in_proportion(strata(z), rng)[:n_rows]]
 
     def _moments(self, rows, y):
-        counts = [class_members(labels, len(self.classes_)).sum(axis=0) for labels in y]
+        ranks = _ranks.current()
+        own = [class_members(labels, len(self.classes_)).sum(axis=0) for labels in y]
+        counts = np.sum(ranks.gathered(own), axis=0)
         pair_weights = class_pair_weights(*counts)
         sides = [ClassScatter(pair_weights / count) for count in counts]
         for (name, view), labels, side in zip(rows.items(), y, sides, strict=True):
             for taken, (block,) in self._features({name: view}):
                 side.update(block, labels[taken])
-        return cluster_moments(*sides, pair_weights)
+        return cluster_moments(*map(ranks.merged, sides), pair_weights)
+
+
+def _labels_of_all(y):
+    """Return the labels of the rows of all ranks, who give both views the same."""
+    ranks = _ranks.current()
+    return y if ranks.size == 1 else [ranks.joined(y[0])] * 2
 
 
 def _in_proportion(classes, rng):

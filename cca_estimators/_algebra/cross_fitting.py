@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 from sklearn.base import clone
 
+from cca_estimators import _ranks
 from cca_estimators._algebra.moments import class_members
 from cca_estimators._reading import present_rows, some_rows
 from cca_estimators._reading.labels import strata
@@ -43,13 +44,18 @@ def cross_fitted(estimator, views, codes, labels, n_folds, rng, groups=None):
     estimator : estimator
     variates : dict of ndarray, shape (n, n_components)
     """
+    ranks = _ranks.current()
     full = _fitted(estimator, views, labels)
     whole = _variates(full, views)
-    n_folds = folds_for(codes, n_folds)
+    all_codes = ranks.joined(codes)
+    n_folds = folds_for(all_codes, n_folds)
     if n_folds == 1:
         return full, whole
     _check_rows(estimator)
-    folds = stratified_folds(codes, n_folds, rng, groups)
+    if groups is not None:
+        groups = np.unique(ranks.joined(groups), return_inverse=True)[1]
+    folds = ranks.of_first(stratified_folds(all_codes, n_folds, rng, groups))
+    folds = ranks.own(folds, codes.shape[0])
     variates = {name: rows.copy() for name, rows in whole.items()}
     for fold in range(n_folds):
         kept, left_out = np.flatnonzero(folds != fold), folds == fold
@@ -176,12 +182,20 @@ def _check_rows(estimator):
 
 
 def _fitted(estimator, views, labels):
-    """Return a fitted clone; who calls has warned of rows that are missing."""
-    if all(present_rows(rows) is None for rows in views.values()):
-        return clone(estimator).fit(views, labels)
+    """Return a clone fitted on the rows of all ranks: gathered, unless it adds up by itself.
+
+    Who calls has warned of rows that are missing.
+    """
+    ranks, new = _ranks.current(), clone(estimator)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Rows that are NaN throughout", UserWarning)
-        return clone(estimator).fit(views, labels)
+        if any(present_rows(rows) is not None for rows in views.values()):
+            warnings.filterwarnings("ignore", "Rows that are NaN throughout", UserWarning)
+        if ranks.size == 1 or getattr(estimator, "_adds_up", False):
+            return new.fit(views, labels)
+        views, labels = ranks.joined_views(views, labels)
+        with _ranks.among(_ranks.ALONE):
+            fitted = None if ranks.rank else new.fit(views, labels)
+        return ranks.of_first(fitted)
 
 
 def _variates(estimator, views):
@@ -190,18 +204,18 @@ def _variates(estimator, views):
 
 def _centroids(variates, codes, rows):
     """Return the class centroids of those of some rows that are there, view above view."""
-    centroids = []
+    ranks, centroids = _ranks.current(), []
     for view in variates.values():
         there = rows[~np.isnan(view[rows, 0])]
         members = _by_class(codes[there])
-        sums = members @ view[there].astype(np.float64)
-        centroids.append(sums / members.sum(axis=1)[:, None])
+        own = members @ view[there].astype(np.float64), members.sum(axis=1)
+        sums, counts = (sum(parts) for parts in zip(*ranks.gathered(own), strict=True))
+        centroids.append(sums[counts > 0] / counts[counts > 0][:, None])
     return np.vstack(centroids)
 
 
 def _by_class(codes):
-    """Return which rows have each class that is there, shape (n_classes, n)."""
+    """Return which rows have each class that any rank has, shape (n_classes, n)."""
     if codes.ndim == 1:
-        return codes == np.unique(codes)[:, None]
-    members = class_members(codes).toarray().T
-    return members[members.any(axis=1)]
+        return codes == _ranks.current().union(np.unique(codes))[:, None]
+    return class_members(codes).toarray().T

@@ -5,6 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances, pairwise_kernels
 
+from cca_estimators import _ranks
 from cca_estimators._algebra.moments import constant_error, overflow_error, varying
 from cca_estimators._reading import check_finite
 
@@ -41,11 +42,32 @@ def resolved_gamma(gamma, rows):
     if gamma is None or isinstance(gamma, Real):
         return gamma
     if gamma in ("scale", "auto"):  # which is a multiple of it, chosen later
-        return 1.0 / max(rows.shape[1] * rows.var(dtype=np.float64), np.finfo(float).tiny)
-    chosen = rows[:: -(-len(rows) // _MEDIAN_ROWS)]
+        return 1.0 / max(rows.shape[1] * _variance(rows), np.finfo(float).tiny)
+    _, total = _ranks.current().place(len(rows))
+    chosen = _ranks.current().picked(rows, np.arange(0, total, -(-total // _MEDIAN_ROWS)))
     chosen = chosen - chosen.mean(axis=0)
     squares = euclidean_distances(chosen, squared=True)[np.triu_indices(len(chosen), 1)]
     return 1.0 / max(np.median(squares), np.finfo(float).tiny)
+
+
+def _variance(rows):
+    """Return the variance of all values of all ranks."""
+    ranks = _ranks.current()
+    if ranks.size == 1:
+        return rows.var(dtype=np.float64)
+    _, n_rows = ranks.place(len(rows))
+    mean = sum(ranks.gathered(rows.sum(dtype=np.float64))) / (n_rows * rows.shape[1])
+    squares = np.square(rows - mean, dtype=np.float64).sum()
+    return sum(ranks.gathered(squares)) / (n_rows * rows.shape[1])
+
+
+def _mean(rows):
+    """Return the mean row of all ranks."""
+    ranks = _ranks.current()
+    if ranks.size == 1:
+        return rows.mean(axis=0, dtype=np.float64)
+    sums = ranks.gathered((rows.sum(axis=0, dtype=np.float64), len(rows)))
+    return sum(part for part, _ in sums) / sum(n_rows for _, n_rows in sums)
 
 
 class Kernel:
@@ -72,7 +94,7 @@ class Kernel:
         self.params = params
         self.kernel_params = kernel_params or {}
         if kernel == "rbf" and rows is not None:
-            self.origin = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+            self.origin = _mean(rows).astype(rows.dtype)
 
     @property
     def is_precomputed(self):

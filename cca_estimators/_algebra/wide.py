@@ -11,7 +11,7 @@ import numpy as np
 from scipy import linalg
 from sklearn.utils import gen_batches
 
-from cca_estimators import _reading
+from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.moments import constant_error, overflow_error, varying
 
 _BLOCK_BYTES = 2**25
@@ -96,6 +96,18 @@ def rows_take_less(n_rows, widths, n_classes):
     """
     x, y = widths
     return n_rows * (x + y) <= n_classes * (x * x + y * y + x * y)
+
+
+def are_wide_over_ranks(views):
+    """Tell whether ranks hold fewer rows together than a view has features, if there are several.
+
+    Their rows then take less memory than the moments that they would exchange.
+    """
+    ranks = _ranks.current()
+    if ranks.size == 1:
+        return False
+    _, total = ranks.place(next(iter(views.values())).shape[0])
+    return any(prod(rows.shape[1:]) > total for rows in views.values())
 
 
 def _is_wide(rows):

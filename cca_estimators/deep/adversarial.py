@@ -48,7 +48,7 @@ class AdversarialNet(TwoPlayerNet):
     def train_step(self, batch, **fit_params):
         """Train the adversary on the outputs for a batch, then the towers."""
         views, codes = batch
-        outputs = self.module_(**views)
+        outputs, codes = self.joined(self.module_(**views), codes)
         seen = [rows.detach().requires_grad_() for rows in self.criterion_.seen(outputs)]
         for _ in range(_ADVERSARY_STEPS):
             self.learn_opponent(self.criterion_.adversary_loss(seen))

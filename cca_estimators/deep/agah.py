@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cca_estimators import _ranks
 from cca_estimators._compat import Interval
 from cca_estimators.deep.hashing import HashingEstimator
 from cca_estimators.deep.losses.adversarial import critic_loss
@@ -121,7 +122,8 @@ class AsymmetricNet(TwoPlayerNet):
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Set the features and the codes of the classes from all rows."""
         super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
-        self._update_class_maps(dataset_train)
+        with _ranks.among(self.ranks_):
+            self._update_class_maps(dataset_train)
 
     @torch.no_grad()
     def _update_class_maps(self, subset):
@@ -135,8 +137,8 @@ class AsymmetricNet(TwoPlayerNet):
                 labels.append(batch_labels)
         features, codes, labels = (torch.cat(parts) for parts in (features, codes, labels))
         members = members_of(labels, len(self.criterion_.code_map)).to(features.dtype)
-        counts = members.sum(dim=0)[:, None]
-        means = members.T @ features / counts.clamp_min(1)
+        counts = self.ranks_.sum(members.sum(dim=0))[:, None]
+        means = self.ranks_.sum(members.T @ features) / counts.clamp_min(1)
         for tower in self.module_.towers:  # a class without rows here keeps what it has
             tower.class_features.copy_(torch.where(counts > 0, means, tower.class_features))
         code_map = self.criterion_.code_map
@@ -151,9 +153,11 @@ class AsymmetricNet(TwoPlayerNet):
             tower.unit_features(views[name])
             for tower, name in zip(towers, self.module_.names, strict=True)
         ]
+        outputs = tuple(t.codes(f) for t, f in zip(towers, features, strict=True))
+        features = [self.ranks_.joined(rows) for rows in features]
         critics = self.criterion_.critics_loss(features)
         self.learn_opponent(critics)
-        outputs = tuple(t.codes(f) for t, f in zip(towers, features, strict=True))
+        outputs, codes = self.joined(outputs, codes)
         loss = self.get_loss(outputs, codes, X=views, training=True)
         self.learn(loss + self.adversary_weight * self.criterion_.passing(features), batch)
         return {"loss": loss, "y_pred": outputs, "critic_loss": critics}

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_consistent_length, column_or_1d
 from torch import nn
 
+from cca_estimators import _ranks
 from cca_estimators._compat import Interval, StrOptions
 from cca_estimators._reading.labels import has_label
 from cca_estimators.deep.losses.contrastive import (
@@ -35,10 +36,16 @@ class MixingNet(Net):
     def train_step(self, batch, **fit_params):
         """Mix the rows, with one weight for both views, and learn from them."""
         views, codes = batch
+        ranks, n_own = self.ranks_, len(codes)
+        everything = {name: ranks.joined(rows) for name, rows in views.items()}
+        n_rows = len(next(iter(everything.values())))
         options = {"device": codes.device, "generator": self.draws_.on_device}
-        shares = torch.rand(len(codes), dtype=torch.float32, **options)
-        order = torch.randperm(len(codes), **options)
-        return super().train_step((mixed(views, shares, order), codes), **fit_params)
+        shares = torch.rand(n_rows, dtype=torch.float32, **options)
+        order = torch.randperm(n_rows, **options)
+        views = {
+            name: ranks.own(rows, n_own) for name, rows in mixed(everything, shares, order).items()
+        }
+        return super().train_step((views, codes), **fit_params)
 
 
 class PairContrast(nn.Module):
@@ -216,7 +223,9 @@ class Contrastive(DeepEmbedding):
         return "whole pairs" if learns_pairs else super()._missing_partners
 
     def _train(self, views, y, *options):
-        y = voted_labels(views, y) if self.loss == "robust" else y
+        if self.loss == "robust":
+            ranks, n_own = _ranks.current(), len(y)
+            y = ranks.own(voted_labels(*ranks.joined_views(views, y)), n_own)
         super()._train(views, y, *options)
 
     def _class_codes(self, y, n_samples):

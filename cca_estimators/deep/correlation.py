@@ -6,6 +6,7 @@ from numbers import Real
 import torch
 from torch import nn
 
+from cca_estimators import _ranks
 from cca_estimators._compat import Interval
 from cca_estimators.deep.losses.correlation import category_correlation_loss, correlation_loss
 from cca_estimators.deep.training.docs import documented
@@ -27,6 +28,8 @@ class PairObjective(nn.Module):
         Weight of the mean squared error of the reconstruction.
     """
 
+    adds_up = True  # over the ranks of a sharded fit
+
     def __init__(self, ridge, decoders=(), weight=0.0):
         super().__init__()
         self.ridge = ridge
@@ -39,7 +42,8 @@ class PairObjective(nn.Module):
         for decode, output, rows in zip(self.decoders, outputs, views.values(), strict=False):
             real = ~rows.flatten(1).isnan()  # NaN is padding
             errors = torch.where(real, decode(output) - rows.flatten(1).nan_to_num(), 0)
-            loss = loss + self.weight * errors.square().sum() / real.sum()
+            error, n_real = map(_ranks.current().sum, (errors.square().sum(), real.sum()))
+            loss = loss + self.weight * error / n_real
         return loss
 
 
@@ -52,6 +56,8 @@ class CategoryObjective(nn.Module):
     n_classes : int, default=None
         See `category_correlation_loss`.
     """
+
+    adds_up = True  # over the ranks of a sharded fit
 
     def __init__(self, pair_weight, ridge, n_classes=None):
         super().__init__()

@@ -6,6 +6,8 @@ A step of a sequence that is NaN in all features is padding: it never changes an
 import torch
 from torch import nn
 
+from cca_estimators import _ranks
+
 ACTIVATIONS = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -108,11 +110,12 @@ class StepNorm(nn.BatchNorm1d):
             return torch.addcmul(
                 self.bias, steps - self.running_mean, self._scale(self.running_var)
             )
+        ranks = _ranks.current()
         weights = real.flatten().to(steps.dtype)
-        total = weights.sum().clamp_min(1)
-        mean = weights @ steps.flatten(0, 1) / total
+        total = ranks.sum(weights.sum()).clamp_min(1)
+        mean = ranks.sum(weights @ steps.flatten(0, 1)) / total
         centred = steps - mean
-        variance = weights @ centred.flatten(0, 1).square() / total
+        variance = ranks.sum(weights @ centred.flatten(0, 1).square()) / total
         self._follow(mean, variance * total / (total - 1).clamp_min(1))
         return torch.addcmul(self.bias, centred, self._scale(variance))
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch import nn
 
+from cca_estimators import _ranks
 from cca_estimators._compat import Interval
 from cca_estimators.deep.hashing import HashingEstimator
 from cca_estimators.deep.losses.hashing import (
@@ -66,7 +67,8 @@ class RankingObjective(nn.Module):
 
     def scores(self, views):
         """Return the generator's scores of the second view's rows for the first's, and back."""
-        x, y = (tower(rows) for tower, rows in zip(self.generators, views.values(), strict=True))
+        outputs = (tower(rows) for tower, rows in zip(self.generators, views.values(), strict=True))
+        x, y = map(_ranks.current().joined, outputs)
         distances = torch.cdist(x, y).square() / self.temperature
         itself = torch.eye(len(x), dtype=bool, device=x.device)
         scores = (-distances).masked_fill(itself, -torch.inf)
@@ -103,6 +105,7 @@ class RankingNet(TwoPlayerNet):
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train with the rows and their neighbours at hand, and let go of them."""
         self._rows = X.train.dataset
+        self._first, _ = self.ranks_.place(len(self._rows))
         self.neighbours = torch.as_tensor(self.neighbours, device=self.device)
         try:
             return super().fit_loop(X, y, epochs, **fit_params)
@@ -117,7 +120,7 @@ class RankingNet(TwoPlayerNet):
         """Train the discriminator and, after pre-training, the generator."""
         views, rows = batch
         pretraining = self.phase()
-        outputs = self.module_(**views)
+        outputs, rows = self.joined(self.module_(**views), rows)
         positives = outputs if pretraining else self._positives(rows)
         scores = self.criterion_.scores(views)
         weights = [torch.isfinite(s).float() if pretraining else s.softmax(dim=1) for s in scores]
@@ -144,7 +147,15 @@ class RankingNet(TwoPlayerNet):
         chosen = torch.randint(neighbours.shape[1], (len(rows), 1), **options)
         itself = torch.rand(len(rows), **options) < 0.5
         picked = torch.where(itself, rows, neighbours.gather(1, chosen).squeeze(1))
-        return self.module_(**self._rows[picked][0])
+        return self._outputs(picked)
+
+    def _outputs(self, rows):
+        """Return the outputs of rows by their numbers, each of them from the rank that has it."""
+        if self.ranks_.size == 1:
+            return self.module_(**self._rows[rows][0])
+        own = ((self._first <= rows) & (rows < self._first + len(self._rows))).nonzero().squeeze(1)
+        outputs = self.module_(**self._rows[rows[own] - self._first][0])
+        return [self.ranks_.placed(output, own, len(rows)) for output in outputs]
 
 
 def neighbours(dataset, n_neighbors):
@@ -158,29 +169,57 @@ def neighbours(dataset, n_neighbors):
     Returns
     -------
     ndarray of int, shape (n, 2 * n_neighbors)
+        Of the rows of all ranks.
     """
-    blocks = gen_batches(len(dataset), EMBEDDED_ROWS)
-    return np.vstack(
-        [_nearest(dataset, np.arange(len(dataset))[taken], n_neighbors) for taken in blocks]
-    )
+    ranks = _ranks.current()
+    first, total = ranks.place(len(dataset))
+    n_neighbors = min(n_neighbors, total - 1)
+    queries = list(gen_batches(len(dataset), EMBEDDED_ROWS))
+    best = {}
+    for start, candidates in _blocks_of_all(dataset):
+        for taken in queries:
+            asking = _block(dataset, taken)
+            own = torch.arange(taken.start, taken.stop) + first
+            for name, rows in candidates.items():
+                found = _nearest(asking[name], rows, own, start, n_neighbors)
+                before = best.setdefault(name, {}).get(taken.start, found)
+                best[name][taken.start] = _nearer(before, found, n_neighbors)
+    columns = [torch.cat([found[1] for found in parts.values()]) for parts in best.values()]
+    return ranks.joined(torch.cat(columns, dim=1).numpy())
 
 
-def _nearest(dataset, queries, n_neighbors):
-    asking = _filled(dataset[queries][0])
-    found = {name: [] for name in asking}
-    for taken in gen_batches(len(dataset), EMBEDDED_ROWS):
-        numbers = np.arange(len(dataset))[taken]
-        for name, rows in _filled(dataset[numbers][0]).items():
-            distances = torch.cdist(asking[name], rows).cpu()
-            distances[torch.from_numpy(queries[:, None] == numbers)] = torch.inf
-            nearest = distances.topk(min(n_neighbors, len(numbers)), largest=False)
-            found[name].append((nearest.values, nearest.indices + taken.start))
-    merged = []
-    for blocks in found.values():
-        distances, numbers = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
-        order = distances.topk(n_neighbors, largest=False).indices
-        merged.append(numbers.gather(1, order).numpy())
-    return np.hstack(merged)
+def _blocks_of_all(dataset):
+    """Yield the number of the first row of each block of the rows of all ranks, and its views."""
+    ranks, start = _ranks.current(), 0
+    for rank, n_rows in enumerate(ranks.gathered(len(dataset))):
+        for taken in gen_batches(n_rows, EMBEDDED_ROWS):
+            yield (
+                start + taken.start,
+                ranks.of(rank, _block(dataset, taken) if rank == ranks.rank else None),
+            )
+        start += n_rows
+
+
+def _nearest(asking, rows, own, start, n_neighbors):
+    """Return distances and numbers of the nearest of a block of rows, other than one's own."""
+    distances = torch.cdist(asking, rows).cpu()
+    numbers = torch.arange(start, start + len(rows))
+    distances[own[:, None] == numbers] = torch.inf
+    nearest = distances.topk(min(n_neighbors, len(rows)), largest=False)
+    return nearest.values, nearest.indices + start
+
+
+def _nearer(before, found, n_neighbors):
+    """Return the nearest of what was found before and now."""
+    if before is found:
+        return found
+    distances, numbers = (torch.cat(parts, dim=1) for parts in zip(before, found, strict=True))
+    order = distances.topk(min(n_neighbors, distances.shape[1]), largest=False).indices
+    return distances.gather(1, order), numbers.gather(1, order)
+
+
+def _block(dataset, taken):
+    return _filled(dataset[np.arange(taken.start, taken.stop)][0])
 
 
 def _filled(views):
@@ -275,4 +314,4 @@ class UGACH(HashingEstimator):
 
     def _before_training(self, net, dataset):
         """Give the net the neighbours of each row, nearest in one view or the other."""
-        net.neighbours = neighbours(dataset, min(self.n_neighbors, len(dataset) - 1))
+        net.neighbours = neighbours(dataset, self.n_neighbors)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cca_estimators import _reading
+from cca_estimators import _ranks, _reading
 from cca_estimators._algebra import chunks, wide
 from cca_estimators._algebra.moments import (
     ClassScatter,
@@ -50,9 +50,16 @@ class LinearEmbedding(IncrementalEstimator):
     }
 
     _reads_dask = True
+    _adds_up = True  # over the ranks of a sharded fit
 
     def _fit(self, views, y):
-        self._solve(self._moments(chunks.aligned(views) if _in_chunks(views) else views, y))
+        if _in_chunks(views):
+            views = chunks.aligned(views)
+        elif wide.are_wide_over_ranks(views):
+            views, y = _ranks.current().joined_views(views, y)
+            with _ranks.among(_ranks.ALONE):
+                return self._solve(self._moments(views, y))
+        return self._solve(self._moments(views, y))
 
     def _read_labels(self, y, views):
         if _in_chunks(views):
@@ -75,6 +82,8 @@ class LinearEmbedding(IncrementalEstimator):
 
     def _rotated(self, views):
         """Return the views, those of more features than rows as coordinates, and their spaces."""
+        if _ranks.current().size > 1:  # which together have more rows than features
+            return views, (None, None)
         return wide.rotated(views, {name: reg != 0 for name, reg in self._by_view("reg").items()})
 
     def _check_varies(self, moments):
@@ -192,7 +201,8 @@ class CCA(LinearEmbedding):
             return self._chunk_moments(views)
         views, spaces = self._rotated(views)
         self._warn_of_ambiguity(spaces, n_rows(next(iter(views.values()))))
-        return wide.within(paired_moments(self._gathered(views, y, None)), spaces)
+        scatter = _ranks.current().merged(self._gathered(views, y, None))
+        return wide.within(paired_moments(scatter), spaces)
 
     def _chunk_moments(self, views):
         scatter = chunks.paired_scatter(views)
@@ -346,8 +356,10 @@ class CCCA(LinearEmbedding):
     def _moments(self, views, y):
         if _in_chunks(views):
             return self._chunk_moments(views, y)
+        ranks = _ranks.current()
         views, spaces = self._rotated(views)
-        counts = class_members(y, len(self.classes_)).sum(axis=0)
+        own_counts = class_members(y, len(self.classes_)).sum(axis=0)
+        counts = np.sum(ranks.gathered(own_counts), axis=0)
         pair_weights = class_pair_weights(counts, counts, self.class_weight)
         sides, cross = [ClassScatter(pair_weights / counts) for _ in views], Cross()
         for taken, blocks in _reading.blocks(views):
@@ -356,6 +368,7 @@ class CCCA(LinearEmbedding):
             ]
             if self.pair_weight:
                 cross.update(*parts)
+        *sides, cross = map(ranks.merged, (*sides, cross))
         moments = cluster_moments(*sides, pair_weights, cross, self.pair_weight)
         return wide.within(moments, spaces)
 

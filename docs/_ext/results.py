@@ -40,6 +40,7 @@ SUBJECTS = {
     "deep": {
         "epoch": "An epoch of training",
         "triplets": "Triplets of a batch",
+        "sharded": "An epoch by two processes",
         "poster_table_generated": "Time of all methods, on generated views of the size of VEGAS",
     },
     "search": {

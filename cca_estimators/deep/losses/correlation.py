@@ -1,7 +1,8 @@
 """Losses of canonical correlation: of the pairs of a batch, and of its classes.
 
 Plain functions of tensors. Covariances are formed and factorised in float64: on the CPU by LAPACK,
-elsewhere by products alone, which need no answer from the device before the next step is sent.
+elsewhere by products alone, which need no answer from the device before the next step is sent. In
+a sharded fit each rank has rows of its own, and the sums are those over all of them.
 """
 
 from functools import cache
@@ -10,6 +11,7 @@ from math import sqrt
 import torch
 from torch.autograd.function import once_differentiable
 
+from cca_estimators import _ranks
 from cca_estimators.deep.losses.labels import members_of
 
 _NO_VARIANCE = torch.finfo(torch.float32).tiny
@@ -51,8 +53,11 @@ def correlation_loss(x, y, ridge=1e-3):
     -2.0
     """
     x, y = _float64(x), _float64(y)
-    x, y = x - x.mean(dim=0), y - y.mean(dim=0)
-    return _minus_correlations(x.T @ x / len(x), y.T @ y / len(y), x.T @ y / len(x), ridge)
+    _, n_rows = _ranks.current().place(len(x))
+    x_sum, y_sum = _added_up(x.sum(dim=0), y.sum(dim=0))
+    x, y = x - x_sum / n_rows, y - y_sum / n_rows
+    products = _added_up(x.T @ x, y.T @ y, x.T @ y)
+    return _minus_correlations(*(product / n_rows for product in products), ridge)
 
 
 def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3, n_classes=None):
@@ -102,14 +107,27 @@ def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3, n_class
     """
     x, y = _float64(x), _float64(y)
     members = _members(labels.to(x.device), n_classes)
-    counts = members.sum(dim=0)
+    (counts,) = _added_up(members.sum(dim=0))
     n_pairs = counts.square().sum()
     weights = (members @ counts / n_pairs)[:, None]
-    x, y = (view - (weights * view).sum(dim=0) for view in (x, y))
-    of_classes = (members.T @ x).T @ (members.T @ y) / n_pairs
+    x_mean, y_mean = _added_up((weights * x).sum(dim=0), (weights * y).sum(dim=0))
+    x, y = x - x_mean, y - y_mean
     weighted = weights * x
-    cross = pair_weight * (weighted.T @ y) + (1 - pair_weight) * of_classes
-    return _minus_correlations(weighted.T @ x, (weights * y).T @ y, cross, ridge)
+    xx, yy, pairs, x_sums, y_sums = _added_up(
+        weighted.T @ x, (weights * y).T @ y, weighted.T @ y, members.T @ x, members.T @ y
+    )
+    cross = pair_weight * pairs + (1 - pair_weight) * (x_sums.T @ y_sums / n_pairs)
+    return _minus_correlations(xx, yy, cross, ridge)
+
+
+def _added_up(*parts):
+    """Return the sums of some tensors over all ranks, by one collective."""
+    ranks = _ranks.current()
+    if ranks.size == 1:
+        return parts
+    joined = ranks.sum(torch.cat([part.flatten() for part in parts]))
+    sums = joined.split([part.numel() for part in parts])
+    return [total.view_as(part) for total, part in zip(sums, parts, strict=True)]
 
 
 def _float64(x):

@@ -7,6 +7,7 @@ batch size.
 import torch
 from torch.nn import functional as F
 
+from cca_estimators import _ranks
 from cca_estimators.deep.losses.labels import members_of
 
 
@@ -91,7 +92,8 @@ def update_code_map(code_map, codes, labels):
     """Return better codes of the classes, by one sweep of discrete coordinate descent.
 
     Each bit in turn takes the value, in all classes, that minimises ``||B M' - K (2 L - 1)||^2``
-    given the other bits of `M`; a bit without influence stays. The objective never rises [1]_.
+    given the other bits of `M`; a bit without influence stays. The objective never rises [1]_. In
+    a sharded fit each rank has rows of its own, and the sums are those over all of them.
 
     Parameters
     ----------
@@ -118,8 +120,9 @@ def update_code_map(code_map, codes, labels):
     tensor([[ 1., -1.],
             [-1.,  1.]])
     """
-    targets = codes.shape[1] * _signs(labels, code_map).T @ codes
-    gram = codes.T @ codes
+    ranks = _ranks.current()
+    targets = ranks.sum(codes.shape[1] * _signs(labels, code_map).T @ codes)
+    gram = ranks.sum(codes.T @ codes)
     code_map = code_map.clone()
     for bit in range(codes.shape[1]):
         others = code_map @ gram[:, bit] - code_map[:, bit] * gram[bit, bit]

@@ -8,6 +8,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch.utils.data import DataLoader, Dataset
 
+from cca_estimators import _ranks
 from cca_estimators._reading import check_finite
 from cca_estimators._reading.labels import strata
 from cca_estimators.deep.training.standard import StandardRows, block_size
@@ -130,6 +131,19 @@ class RowSubset(Dataset):
         """Return an iterable of batches: a `DataLoader` only where rows come from files."""
         codes = self.strata if stratified else None
         sampler = BatchSampler(len(self), batch_size, shuffle, codes, generator)
+        return self._taken(sampler)
+
+    def joint_batches(self, batch_size, shuffle, stratified, generator):
+        """Return as many batches as all other ranks have, of `batch_size` rows all together."""
+        ranks = _ranks.current()
+        if ranks.size == 1:
+            return self.batches(batch_size, shuffle, stratified, generator)
+        sizes = ranks.gathered(len(self))
+        n_batches = max(1, min(-(-sum(sizes) // batch_size), sum(sizes) // 2, *sizes))
+        codes = self.strata if stratified else None
+        return self._taken(BatchSampler(len(self), None, shuffle, codes, generator, n_batches))
+
+    def _taken(self, sampler):
         if self.dataset.in_memory:
             return InMemoryBatches(self, sampler)
         # a generator of its own: the loader would otherwise draw from the seeded global one
@@ -165,7 +179,7 @@ class BatchSampler:
     Parameters
     ----------
     n_rows : int
-    batch_size : int
+    batch_size : int or None
         Largest size of a batch; batches hold two rows at least.
     shuffle : bool
         Whether to draw the rows in random order.
@@ -173,11 +187,13 @@ class BatchSampler:
         Class of each row: every batch then holds the classes in their proportions.
     generator : torch.Generator or None
         Source of the order; None: PyTorch's own.
+    n_batches : int or None
+        Number of batches, in place of their size.
     """
 
-    def __init__(self, n_rows, batch_size, shuffle, codes=None, generator=None):
+    def __init__(self, n_rows, batch_size, shuffle, codes=None, generator=None, n_batches=None):
         self.n_rows = n_rows
-        self.n_batches = max(1, min(-(-n_rows // batch_size), n_rows // 2))
+        self.n_batches = n_batches or max(1, min(-(-n_rows // batch_size), n_rows // 2))
         self.shuffle = shuffle
         self.codes = codes
         self.generator = generator

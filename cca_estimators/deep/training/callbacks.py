@@ -7,6 +7,7 @@ from skorch.callbacks import Callback
 from skorch.history import History
 from tqdm.auto import tqdm
 
+from cca_estimators import _ranks
 from cca_estimators._reading.labels import has_label
 from cca_estimators.deep.training import checkpoints
 from cca_estimators.metrics import mean_average_precision
@@ -30,7 +31,8 @@ class LastEpoch(Callback):
 
     def find(self, net):
         """Read the file, if there is one, before other callbacks begin, which look at the net."""
-        self.stored = None if self.path is None else checkpoints.read(self.path)
+        stored = None if self.path is None else checkpoints.read(self.path)
+        self.stored = net.ranks_.of_first(stored)
         if self.stored is not None:
             net.history = History(self.stored["history"])
             net.load_training_state(self.stored["training"])
@@ -55,10 +57,11 @@ class LastEpoch(Callback):
 
     def restore(self, net):
         """Return the net to the last whole epoch, and drop the copy; False if there is none."""
-        if self.state is None:
+        n_epochs = net.ranks_.of_first(0 if self.state is None else self.n_epochs)
+        if not n_epochs:
             return False
-        net.load_training_state(self.state)
-        del net.history[self.n_epochs :]
+        net.load_training_state(net.ranks_.of_first(self.state))
+        net.history[:] = net.ranks_.of_first(list(net.history)[:n_epochs])
         self.state = None
         return True
 
@@ -75,7 +78,8 @@ class ValidationMap(Callback):
     Parameters
     ----------
     embed : callable
-        ``embed(net, train, valid)`` returns the embeddings of both views of the rows left out.
+        ``embed(net, train, valid)`` returns the embeddings of both views of the rows left out, of
+        all ranks.
     metric : {"cosine", "hamming"}
     """
 
@@ -85,9 +89,11 @@ class ValidationMap(Callback):
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Embed the rows left out and rank those that have a label."""
-        known = has_label(dataset_valid.codes, _NO_CLASS)
-        x, y = (rows[known] for rows in self.embed(net, dataset_train, dataset_valid))
-        codes = dataset_valid.codes[known]
+        with _ranks.among(net.ranks_):
+            x, y = self.embed(net, dataset_train, dataset_valid)
+        codes = net.ranks_.joined(dataset_valid.codes)
+        known = has_label(codes, _NO_CLASS)
+        x, y, codes = x[known], y[known], codes[known]
         maps = (
             mean_average_precision(*pair, codes, codes, metric=self.metric)
             for pair in ((x, y), (y, x))

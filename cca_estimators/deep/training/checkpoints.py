@@ -10,10 +10,11 @@ import torch
 from sklearn.utils import gen_batches
 from skorch.callbacks import EarlyStopping, LRScheduler
 
+from cca_estimators import _ranks
 from cca_estimators._storage import replacing
 from cca_estimators.deep.training.standard import block_size
 
-_WITHOUT_EFFECT = {"checkpoint", "callbacks", "device", "verbose", "warm_start"}
+_WITHOUT_EFFECT = {"checkpoint", "callbacks", "device", "verbose", "warm_start", "sharded"}
 _KNOWN_WHEN_STOPPING = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
 
 
@@ -26,7 +27,7 @@ def check_resumable(estimator):
         )
 
 
-def path_of(folder, estimator, views, y, net):
+def path_of(folder, estimator, tables, net):
     """Return the path of the file of a fit, by what determines its result.
 
     Parameters
@@ -35,8 +36,8 @@ def path_of(folder, estimator, views, y, net):
         Made if it is not there.
     estimator : DeepEstimator
         Of whose parameters those that change no result are left out.
-    views : dict of array-like
-    y : ndarray of int or None
+    tables : list of dict of array-like
+        Aligned arrays by name, in each.
     net : Net
         As it is before training: its weights are those to begin from.
     """
@@ -45,11 +46,10 @@ def path_of(folder, estimator, views, y, net):
     told = {name: parameters[name] for name in sorted(parameters) if name not in _WITHOUT_EFFECT}
     told["callbacks"] = [_told(callback) for callback in stateful(estimator.callbacks or ())]
     digest.update(repr((type(estimator).__name__, told, net.seed, len(net.history))).encode())
-    for name, rows in views.items():
-        digest.update(repr((name, rows.shape, str(rows.dtype))).encode())
-        for taken in gen_batches(rows.shape[0], block_size(rows)):
-            digest.update(np.ascontiguousarray(rows[taken]))
-    digest.update(b"" if y is None else np.ascontiguousarray(y))
+    for arrays in tables:
+        for name, rows in arrays.items():
+            digest.update(repr((name, rows.shape[1:], str(rows.dtype))).encode())
+        digest.update(repr(sum_of_rows(arrays)).encode())
     for weights in net.module_.state_dict().values():
         digest.update(weights.numpy(force=True).tobytes())
     os.makedirs(folder, exist_ok=True)
@@ -84,6 +84,29 @@ def go_on_from(callback, state):
         callback.lr_scheduler_.load_state_dict(state)
     else:
         vars(callback).update(state)
+
+
+def sum_of_rows(arrays):
+    """Return the sum of a digest of each row, of all ranks: whichever order they are in.
+
+    Parameters
+    ----------
+    arrays : dict of array-like
+        Aligned, or none at all.
+
+    Returns
+    -------
+    int
+    """
+    total, parts = 0, list(arrays.values())
+    size = min((block_size(rows) for rows in parts), default=1)
+    for taken in gen_batches(parts[0].shape[0], size) if parts else ():
+        for row in zip(*(np.ascontiguousarray(rows[taken]) for rows in parts), strict=True):
+            digest = hashlib.blake2b(digest_size=16)
+            for part in row:
+                digest.update(part)
+            total += int.from_bytes(digest.digest(), "little")
+    return sum(_ranks.current().gathered(total)) % 2**128
 
 
 def write(path, state):

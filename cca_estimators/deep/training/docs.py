@@ -74,7 +74,11 @@ PARAMETERS = """hidden_layer_sizes : int or tuple of int, default={hidden_layer_
         Folder for one file per fit, written after each epoch and deleted when the fit is complete:
         the same fit, with the same integer as `random_state`, called again after its process died
         goes on from it, and gives what it would have given. Schedules and early stopping among
-        `callbacks` go on where they were; other callbacks start afresh."""
+        `callbacks` go on where they were; other callbacks start afresh.
+    sharded : bool, default=False
+        Whether the processes of :mod:`torch.distributed`, each of which gives `fit` rows of its
+        own, train one model together, see the :ref:`User Guide <several_processes>`. `batch_size`
+        is that of all of them together."""
 
 ATTRIBUTES = """net_ : skorch.NeuralNet
         The trained net: ``net_.module_.tower(name)`` is the network of a view.

@@ -7,8 +7,11 @@ from contextlib import ExitStack, contextmanager
 import sklearn
 import torch
 
+from cca_estimators import _ranks
+
 _GLOBAL_GENERATORS = threading.RLock()
 _PROCESS = os.getpid()
+_STRIDE = 0x9E3779B1  # between the seeds of ranks, far from those of other epochs
 
 
 @contextmanager
@@ -29,17 +32,24 @@ class Draws:
     Attributes
     ----------
     on_host, on_device : torch.Generator
-        For tensors on the CPU, and for those on the device; one if that is the CPU.
+        For tensors on the CPU, and for those on the device; one if that is the CPU. All ranks of a
+        sharded fit draw the same.
+    of_rank : torch.Generator
+        For the rows that one rank alone has, on the device; `on_device` if there are no others.
     """
 
     def __init__(self, device):
         self.on_host = torch.Generator()
         self.on_device = self.on_host if device == "cpu" else torch.Generator(device)
+        self._ranks = _ranks.current()
+        self.of_rank = self.on_device if self._ranks.size == 1 else torch.Generator(device)
 
     def seed(self, seed):
         """Begin anew from a seed."""
         self.on_host.manual_seed(seed)
         self.on_device.manual_seed(seed)
+        if self._ranks.size > 1:
+            self.of_rank.manual_seed((seed + _STRIDE * (self._ranks.rank + 1)) % 2**32)
 
 
 def draws_by_itself(module):

@@ -4,6 +4,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from numbers import Integral, Real
@@ -19,7 +20,7 @@ from skorch.history import History
 from skorch.utils import noop
 from torch import nn
 
-from cca_estimators import _reading
+from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.namespace import device_name
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
@@ -38,6 +39,8 @@ from cca_estimators.deep.training.draws import global_generators, own_modes
 from cca_estimators.deep.training.going_on import GoingOn
 from cca_estimators.deep.training.held_out import HeldOut, split
 from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
+from cca_estimators.deep.training.norms import over_ranks
+from cca_estimators.deep.training.sharded import check_same_method, check_same_shapes, together
 from cca_estimators.deep.training.stand_ins import completed
 from cca_estimators.deep.training.standard import LIMIT, TRAINING_LIMIT, StandardRows, spread_of
 from cca_estimators.views import n_rows
@@ -72,6 +75,7 @@ class DeepEstimator(GoingOn):
     view_split: int | None = None
     standardize: bool | str = "auto"
     checkpoint: object = None
+    sharded: bool = False
 
     _parameter_constraints = {
         **GoingOn._parameter_constraints,
@@ -95,6 +99,7 @@ class DeepEstimator(GoingOn):
         "warm_start": ["boolean"],
         "standardize": ["boolean", StrOptions({"auto"})],
         "checkpoint": [str, HasMethods("__fspath__"), None],
+        "sharded": ["boolean"],
     }
     _auto_tower = "perceptron"
     _net_class = Net
@@ -144,12 +149,13 @@ class DeepEstimator(GoingOn):
         """
         held_out = HeldOut(groups, X_val, y_val)
         held_out.check(self.early_stopping)
-        self._held_out = held_out
-        try:
-            super().fit(X, y)
-        finally:
-            del self._held_out
-        self._raise_failure()
+        with self._together():
+            self._held_out = held_out
+            try:
+                super().fit(X, y)
+            finally:
+                del self._held_out
+            self._raise_failure()
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -178,14 +184,15 @@ class DeepEstimator(GoingOn):
             If views, classes or parameters are not those that training began with. The estimator
             then stays as it was.
         """
-        with _restored_on_error(self):
-            self._in_blocks_, self._announced_ = True, classes
-            self._check_target(X, y)
-            views = self._read_first(X, self._min_samples)
-            y = self._read_labels(y, views)
-            del self._announced_
-            self._train(views, y, 1)
-        self._raise_failure()
+        with self._together():
+            with _restored_on_error(self):
+                self._in_blocks_, self._announced_ = True, classes
+                self._check_target(X, y)
+                views = self._read_first(X, self._min_samples)
+                y = self._read_labels(y, views)
+                del self._announced_
+                self._train(views, y, 1)
+            self._raise_failure()
         return self
 
     @property
@@ -195,6 +202,13 @@ class DeepEstimator(GoingOn):
     def _read_labels(self, y, views):
         labels = super()._read_labels(y, views)
         return labels.toarray() > 0 if issparse(labels) else labels
+
+    @contextmanager
+    def _together(self):
+        """Fit with all other ranks, if asked to."""
+        with together(self.sharded):
+            check_same_method(self)
+            yield
 
     @property
     def history_(self):
@@ -218,7 +232,7 @@ class DeepEstimator(GoingOn):
 
     @property
     def _missing_partners(self):
-        return "stand-ins" if self._supervised else "whole pairs"
+        return "stand-ins" if self._supervised and not self.sharded else "whole pairs"
 
     def _fit_incomplete(self, views, y, present, counts):
         if self._missing_partners == "whole pairs":
@@ -242,16 +256,19 @@ class DeepEstimator(GoingOn):
     def _train(self, views, y, n_epochs, checkpoint=None):
         """Train on, or from the beginning, and fit the head on the outputs of all rows."""
         device = device_name(str(self.device))
+        ranks = _ranks.current()
         with own_modes(device):
-            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            seed = ranks.of_first(check_random_state(self.random_state).randint(2**31 - 1))
+            check_same_shapes(views)
             inputs = self._inputs(self._at_the_door(views), y)
             inputs, present = self._filled(inputs)
             self._check_shapes(inputs)
             self._tower_shapes_ = {name: tuple(rows.shape[1:]) for name, rows in inputs.items()}
             dataset = self._dataset(inputs, y, device)
             net = self._net_to_train(inputs, y, seed, device)
-            told = {**views, **self._held_out.arrays()}
-            path = checkpoint and path_of(checkpoint, self, told, y, net)
+            tables = self._held_out.tables(views, y)
+            path = checkpoint and path_of(checkpoint, self, tables, net)
+            path = None if ranks.rank else path  # the first writes for all
             parts = self._parts(dataset, y, seed, device)
             taught = _all_of(dataset)
             if present:
@@ -293,17 +310,25 @@ class DeepEstimator(GoingOn):
             )
         return RowSubset(dataset, rows)
 
+    def _row_numbers(self, views):
+        n_samples = n_rows(next(iter(views.values())))
+        first, _ = _ranks.current().place(n_samples)
+        return np.arange(first, first + n_samples)
+
     def _net_to_train(self, inputs, y, seed, device):
         if hasattr(self, "net_"):
             net = copy.deepcopy(self.net_).move(device)
             net.go_on_with(seed, self.learning_rate, self.weight_decay, self.batch_size)
-            return net
-        self._begin()
-        with global_generators(seed, device):
-            return self._new_net(inputs, y, seed, device)
+        else:
+            self._begin()
+            with global_generators(seed, device):
+                net = self._new_net(inputs, y, seed, device)
+        if self.sharded:  # of towers of one's own, each rank may have drawn others
+            net.load_training_state(_ranks.current().of_first(net.training_state()))
+        return net
 
     def _dataset(self, inputs, y, device):
-        codes = np.arange(n_rows(next(iter(inputs.values())))) if y is None else y
+        codes = self._row_numbers(inputs) if y is None else y
         return RowDataset(inputs, codes, device, self._sequential, self._token_views())
 
     def _check_shapes(self, inputs):
@@ -357,6 +382,7 @@ class DeepEstimator(GoingOn):
         before, after = self._callbacks(), [last, *self._telling()]
         ours = [*before, *after]
         net.callbacks = [*before, *(self.callbacks or []), *after]
+        net.ranks_ = _ranks.current()
         net.initialize_callbacks()
         last_epoch = len(net.history) + n_epochs
         last.find(net)
@@ -370,6 +396,7 @@ class DeepEstimator(GoingOn):
             net.callbacks_ = [pair for pair in net.callbacks_ if pair[1] not in ours]
         if failure is not None and not last.restore(net):
             raise failure
+        net.ranks_ = _ranks.ALONE
         return failure
 
     def _telling(self):
@@ -402,9 +429,15 @@ class DeepEstimator(GoingOn):
                 name: self._input(name, self._standardised(name, views[name])) for name in views
             }
             return _all_of(dataset), _all_of(self._dataset(rows, codes, device))
+        ranks = _ranks.current()
+        start, total = ranks.place(len(dataset))
         classes = None if y is None else self.classes_.tolist()
-        parts = split(y, classes, len(dataset), self.validation_fraction, seed, groups)
-        return tuple(RowSubset(dataset, rows) for rows in parts)
+        y = None if y is None else ranks.joined(y)
+        if groups is not None:
+            groups = np.unique(ranks.joined(groups), return_inverse=True)[1]
+        parts = split(y, classes, total, self.validation_fraction, seed, groups)
+        own = (rows[(start <= rows) & (rows < start + len(dataset))] - start for rows in parts)
+        return tuple(RowSubset(dataset, rows) for rows in own)
 
     def _new_net(self, inputs, y, seed, device):
         if self.towers is not None and set(self.towers) != set(inputs):
@@ -415,9 +448,12 @@ class DeepEstimator(GoingOn):
             name: copy.deepcopy(self.towers[name]) if self.towers else self._tower(rows.shape[1:])
             for name, rows in inputs.items()
         }
+        module, criterion = Towers(towers), self._objective(inputs, y)
+        if self.sharded:
+            module, criterion = over_ranks(module), over_ranks(criterion)
         return self._net_class(
-            Towers(towers).float(),  # whatever PyTorch's default type is
-            criterion=self._objective(inputs, y).float(),
+            module.float(),  # whatever PyTorch's default type is
+            criterion=criterion.float(),
             optimizer=torch.optim.AdamW,
             optimizer__weight_decay=self.weight_decay,
             optimizer__fused=device.startswith(("cpu", "cuda")),
@@ -514,7 +550,8 @@ class DeepEstimator(GoingOn):
             self.head_ = None
             self.n_components_ = self.net_.outputs(rows.first(2))[self.view_names_in_[0]].shape[1]
             return
-        lacking = self._supervised and n_classes_of(rows.codes) < len(self.classes_)
+        seen = n_classes_of(_ranks.current().joined(rows.codes))
+        lacking = self._supervised and seen < len(self.classes_)
         if lacking and hasattr(self, "head_"):
             return
         self.head_ = head.fit(self.net_.outputs(rows), rows.codes)
@@ -531,7 +568,9 @@ class DeepEstimator(GoingOn):
         head = self._head()
         if head is not None:
             head.fit(net.outputs(train), train.codes)
-        return list(self._embedded(head, net.outputs(valid)).values())
+        ranks = _ranks.current()
+        outputs = {name: ranks.joined(rows) for name, rows in net.outputs(valid).items()}
+        return list(self._embedded(head, outputs).values())
 
     def _transform_view(self, name, rows):
         dtype = np.float32 if rows.dtype == np.float32 else np.float64

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from cca_estimators import _ranks
 from cca_estimators._algebra.cross_fitting import group_folds
 from cca_estimators._algebra.moments import class_members
 from cca_estimators._reading.labels import has_label, label_array, n_classes_of, strata
@@ -41,12 +42,16 @@ class HeldOut(NamedTuple):
         """Return the same for some of the rows of X."""
         if self.groups is None:
             return self
-        return self._replace(groups=np.unique(self.groups[rows], return_inverse=True)[1])
+        return self._replace(groups=self.groups[rows])
 
-    def arrays(self):
-        """Return what is given, and read, as arrays by name."""
-        named = {"groups": self.groups, "y_val": self.y, **(self.X or {})}
-        return {f"held out {name}": rows for name, rows in named.items() if rows is not None}
+    def tables(self, views, y):
+        """Return all arrays of a fit, with what is given here: two dicts of aligned arrays."""
+        fitted = {**views, "y": y, "groups": self.groups}
+        held_out = {**(self.X or {}), "y": self.y}
+        return [
+            {name: rows for name, rows in table.items() if rows is not None}
+            for table in (fitted, held_out)
+        ]
 
     def check(self, early_stopping):
         """Raise ValueError unless early stopping can go by it."""
@@ -73,8 +78,9 @@ def _group_numbers(groups, n_samples):
             f"groups has {len(groups)} rows and X has {n_samples}: inconsistent numbers of "
             "samples. Each row needs its group."
         )
-    numbers = np.unique(groups, return_inverse=True)[1]
-    if numbers.max() == 0:
+    distinct = _ranks.current().union(np.unique(groups))
+    numbers = distinct.searchsorted(groups)
+    if len(distinct) == 1:
         raise ValueError(
             f"groups holds one group only, {groups[0]!r}: nothing could be held out whole. Give "
             f"the groups that rows stem from, such as videos or speakers, {_REMEDY}"
@@ -209,7 +215,8 @@ def _known_codes(estimator, views, y):
         codes = estimator._read_labels(y, views)
     finally:
         del estimator._announced_
-    if n_classes_of(codes[has_label(codes, -1)]) < 2:
+    of_all = _ranks.current().joined(codes)
+    if n_classes_of(of_all[has_label(of_all, -1)]) < 2:
         raise ValueError(
             "it holds one class only, among which every order is as good. Give rows of two classes "
             "or more."

@@ -11,6 +11,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
+from cca_estimators import _ranks
+from cca_estimators.deep.towers import Dropout
 from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import InMemoryBatches, RowSubset
 from cca_estimators.deep.training.captured import CapturedStep, CudaGraph
@@ -71,10 +73,13 @@ class Net(NeuralNet):
     ----------
     figures : tuple of str
         What `train_step` returns beside the loss, as tensors of one number, for the history.
+    ranks_ : Alone
+        Those that train the net together, while they do.
     """
 
     figures = ()
     captured_ = None
+    ranks_ = _ranks.ALONE
 
     def __init__(self, module, *, seed, stratified, **kwargs):
         super().__init__(module, train_split=None, **kwargs)
@@ -88,7 +93,8 @@ class Net(NeuralNet):
     def get_iterator(self, dataset, training=False):
         """Return the batches of some rows."""
         generator = self.draws_.on_host if training else None
-        return dataset.batches(self.batch_size, training, training and self.stratified, generator)
+        stratified = training and self.stratified
+        return dataset.joint_batches(self.batch_size, training, stratified, generator)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Run the epochs that are left: fewer than `max_epochs` after loading a checkpoint.
@@ -98,11 +104,13 @@ class Net(NeuralNet):
         """
         self.last_epoch_ = X.last_epoch
         self.interrupt_ = None
-        self.watched_ = any(_sees_batches(callback) for _, callback in self.callbacks_)
+        watched = any(_sees_batches(callback) for _, callback in self.callbacks_)
+        self.watched_ = any(self.ranks_.gathered(watched))
         epochs = max(0, X.last_epoch - len(self.history))
         with self._drawing():
             try:
-                return super().fit_loop(X, y, epochs=epochs, **fit_params)
+                with self.ranks_.stage():
+                    return super().fit_loop(X, y, epochs=epochs, **fit_params)
             except KeyboardInterrupt as interrupt:
                 if not any(_has_stopped(callback) for _, callback in self.callbacks_):
                     self.interrupt_ = interrupt
@@ -125,6 +133,7 @@ class Net(NeuralNet):
         graphed = training and self._graph is not None and isinstance(iterator, InMemoryBatches)
         batches = self._captured if graphed else self._batches
         told, sizes = zip(*batches(iterator, step_fn), strict=True)
+        sizes = np.sum(self.ranks_.gathered(sizes), axis=0).tolist()
         for figures, size in zip(torch.stack(told).tolist(), sizes, strict=True):
             self.history.new_batch()
             self._record(names, figures, training)
@@ -164,6 +173,12 @@ class Net(NeuralNet):
         self._record(names, self._told(step).tolist(), training)
         return step
 
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        """Record the size of the batch of all ranks."""
+        super().on_batch_end(net, batch=batch, training=training, **kwargs)
+        size = sum(self.ranks_.gathered(len(batch[1])))
+        self.history.record_batch(f"{'train' if training else 'valid'}_batch_size", size)
+
     def _record(self, names, figures, training):
         """Write the figures of a batch to the history; in training the loss must be finite."""
         loss = figures[0]
@@ -179,7 +194,7 @@ class Net(NeuralNet):
     @property
     def _graph(self):
         """What records a step, where there is such a thing."""
-        return CudaGraph if self.device.startswith("cuda") else None
+        return CudaGraph if self.device.startswith("cuda") and self.ranks_.size == 1 else None
 
     def phase(self):
         """Return what a step depends on beside its batch; one that changes is recorded anew."""
@@ -187,19 +202,47 @@ class Net(NeuralNet):
     def train_step(self, batch, **fit_params):
         """Learn from a batch; return its loss, its outputs, and `figures`."""
         views, codes = batch
-        outputs = self.module_(**views)
+        outputs, codes = self.joined(self.module_(**views), codes)
         loss = self.get_loss(outputs, codes, X=views, training=True)
         self.learn(loss, batch)
         return {"loss": loss, "y_pred": outputs}
 
+    def validation_step(self, batch, **fit_params):
+        """Return the loss and the outputs of a batch that is not learnt from."""
+        self._set_training(False)
+        views, codes = batch
+        with torch.no_grad():
+            outputs, codes = self.joined(self.module_(**views), codes)
+            loss = self.get_loss(outputs, codes, X=views, training=False)
+        return {"loss": loss, "y_pred": outputs}
+
+    def joined(self, outputs, codes):
+        """Return the outputs and codes of all ranks, unless the objective adds up by itself."""
+        if self.ranks_.size == 1 or getattr(self.criterion_, "adds_up", False):
+            return outputs, codes
+        rows = self.ranks_.joined(torch.cat(outputs, dim=1))
+        widths = [view.shape[1] for view in outputs]
+        return rows.split(widths, dim=1), self.ranks_.joined(codes)
+
     def learn(self, loss, batch):
         """Take a step of the first optimiser; callbacks see the gradients before it."""
-        self.optimizer_.zero_grad()
-        loss.backward()
+        self._backward(loss, self.optimizer_)
         if self.watched_:
             learnt = list(self.get_all_learnable_params())
             self.notify("on_grad_computed", named_parameters=learnt, batch=batch, training=True)
         self.optimizer_.step()
+
+    def _backward(self, loss, optimizer):
+        """Set the gradients that an optimiser goes by: those of the loss of all ranks."""
+        optimizer.zero_grad()
+        loss.backward()
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self.ranks_.average([weight.grad for weight in weights if weight.grad is not None])
+
+    def notify(self, method_name, **kwargs):
+        """Call the callbacks, each of which is by itself: what it fits concerns no other rank."""
+        with _ranks.among(_ranks.ALONE):
+            super().notify(method_name, **kwargs)
 
     @contextmanager
     def _drawing(self):
@@ -210,7 +253,8 @@ class Net(NeuralNet):
         self.draws_globally_ = any(draws_by_itself(part) for part in (self, *parts))
         alone = global_generators(self.seed, self.device) if self.draws_globally_ else nullcontext()
         for part in drawing:
-            part.generator = self.draws_.on_device
+            of_rank = isinstance(part, Dropout)
+            part.generator = self.draws_.of_rank if of_rank else self.draws_.on_device
         try:
             with alone:
                 yield
@@ -267,7 +311,7 @@ class Net(NeuralNet):
         return [self.optimizer_]
 
     def __getstate__(self):
-        of_a_fit = {"draws_": None, "captured_": None}
+        of_a_fit = {"draws_": None, "captured_": None, "ranks_": _ranks.ALONE}
         return at_rest({**vars(self), **of_a_fit, "device": "cpu"})
 
     def __setstate__(self, state):
@@ -327,8 +371,7 @@ class TwoPlayerNet(Net):
 
     def learn_opponent(self, loss):
         """Take a step of the opponent's optimiser."""
-        self.opponent_optimizer_.zero_grad()
-        loss.backward()
+        self._backward(loss, self.opponent_optimizer_)
         self.opponent_optimizer_.step()
 
 

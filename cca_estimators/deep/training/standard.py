@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 from sklearn.utils import gen_batches
 
+from cca_estimators import _ranks
 from cca_estimators._reading import check_finite
 from cca_estimators.views import take_rows
 
@@ -85,6 +86,7 @@ def spread_of(rows, name, over_steps):
             checked = np.where(padding[:, None], 0.0, flat) if padding.any() else flat
             check_finite(checked.reshape(len(block), -1), name, taken.start)
             spread.update(flat[~padding] if padding.any() else flat)
+    spread = _ranks.current().merged(spread)
     means, deviations = spread.origin + spread.shifts, spread.deviations
     if not np.isfinite(means + deviations).all():
         feature = np.flatnonzero(~np.isfinite(means + deviations))[0]

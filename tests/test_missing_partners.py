@@ -228,6 +228,15 @@ def test_codes_of_missing_rows_are_masked(data):
     np.testing.assert_array_equal(np.ma.getmaskarray(packed).all(axis=1), ~there)
     np.testing.assert_array_equal(np.isnan(sure).all(axis=1), ~there)
     np.testing.assert_array_equal(packed[there], agah.pack(X)["audio"][there])
+    codes, own = agah.transform(X), {name: ~np.isin(np.arange(60), LACKING[name]) for name in X}
+    both = (
+        mean_average_precision(
+            codes[q][own[q]], codes[g][own[g]], y[own[q]], y[own[g]], metric="hamming"
+        )
+        for q, g in (("audio", "visual"), ("visual", "audio"))
+    )
+    with pytest.warns(UserWarning, match="left out"):
+        assert cross_modal_map(agah, gaps, y) == pytest.approx(np.mean(list(both)))
     with pytest.warns(UserWarning, match="3 of 60"):
         index = CrossModalIndex(agah, gallery="audio").fit(gaps)
     assert not np.isin(index.kneighbors({"visual": X["visual"]}, 57)[1], LACKING["audio"]).any()

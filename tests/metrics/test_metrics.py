@@ -14,7 +14,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import normalize
+from sklearn.preprocessing import FunctionTransformer, normalize
 
 from cca_estimators import PerView, Views
 from cca_estimators.metrics import (
@@ -547,6 +547,8 @@ def test_metric_of_codes_is_kept_by_steps_that_have_none(two_views):
     bits = Views({name: rng.integers(2, size=(120, 4)) for name in "ab"})
     hamming = Shrink(metric="hamming")
     expected = cross_modal_map(hamming, bits, y)
+    whole = make_pipeline(hamming, PerView(FunctionTransformer(lambda codes: codes.astype("u1"))))
+    assert cross_modal_map(whole.fit(bits), bits, y) == expected
     for last in ("passthrough", PerView(), make_pipeline("passthrough")):
         assert cross_modal_map(make_pipeline(hamming, last).fit(bits), bits, y) == expected
 
@@ -568,6 +570,7 @@ def test_scorer_pickles_compares_and_shows_its_parameters():
     scorer = make_cross_modal_scorer(direction=("audio", "visual"), k=5)
     assert repr(scorer) == "make_cross_modal_scorer(direction=('audio', 'visual'), k=5)"
     assert pickle.loads(pickle.dumps(scorer)) == scorer != make_cross_modal_scorer(k=5)
+    assert len({scorer, pickle.loads(pickle.dumps(scorer))}) == 1
 
 
 def test_bad_directions(two_views):

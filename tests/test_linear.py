@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.cross_decomposition import CCA as ReferenceCCA
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -348,8 +349,10 @@ def test_views_far_from_0_are_centred_before_they_are_squared(
         rows = slice(start, start + 70)
         parts.partial_fit(far[rows], y[rows])
     halves = [method(3, reg=reg).partial_fit(far[rows], y[rows]) for rows in (half, ~half)]
+    with config_context(working_memory=0.005):  # in blocks of some dozen rows
+        blocks = method(3, reg=reg).fit(far, y)
     digits = 1e-12 if dtype == np.float64 else 1e-6
-    for one in (parts, halves[0].merge(halves[1])):
+    for one in (parts, halves[0].merge(halves[1]), blocks):
         np.testing.assert_allclose(one.correlations_, expected.correlations_, atol=digits)
 
 

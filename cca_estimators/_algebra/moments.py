@@ -409,11 +409,10 @@ def _apart(mean, other):
 
 
 def _moved(mean, shift):
-    """Return a mean and its rest, moved, the rest to its own last digit (Knuth's sum of two)."""
+    """Return a mean and its rest, moved: the rest takes what the sum of both rounds off."""
     shift = mean[1] + shift
     total = mean[0] + shift
-    taken = total - mean[0]
-    return total, (mean[0] - (total - taken)) + (shift - taken)
+    return total, shift - (total - mean[0])
 
 
 def _underflows(rows, gram):

@@ -55,6 +55,11 @@ METHODS = {
     "CCA + ITQ, 64 bits": Method(
         outside.ITQ(CCA()), {f"estimator__{name}": values for name, values in RIDGES.items()}, PAIRS
     ),
+    "KCCA + ITQ, 64 bits": Method(
+        outside.ITQ(KCCA()),
+        {f"estimator__{name}": each for name, each in KERNEL_RIDGES.items()},
+        PAIRS,
+    ),
     "Contrastive, pairs": Method(
         Contrastive(loss="infonce"), {"temperature": [0.1, 0.2], "mixup": [True, False]}, PAIRS
     ),
@@ -109,6 +114,7 @@ BITS = (16, 32, 64)
 HASHING = {
     "UGACH": Method(UGACH(), {}, PAIRS),
     "CCA + ITQ": Method(outside.ITQ(CCA()), {}, PAIRS),
+    "KCCA + ITQ": Method(outside.ITQ(KCCA()), {}, PAIRS),
     "AGAH": Method(AGAH(), {}),
     "C-KCCA + ITQ": Method(outside.ITQ(CKCCA()), {}),
 }

@@ -40,27 +40,35 @@ def _sizes(data, missing):
 
 
 def _table(cells, sets):
-    """Return MAP by method and set, with the mean rank among the methods that have all sets."""
+    """Return MAP by method and set, with mean and mean rank over the sets that all methods have."""
     if not cells:
-        return "Not run yet."
-    ranks = mean_ranks(cells, sets)
+        return "Not run yet: the same command goes on with them."
+    shared = shared_sets(cells, sets)
+    ranks = mean_ranks(cells, shared)
     lines = [_head(["", "learns from", *sets, "mean", "mean rank"])]
-    for name in (name for name in METHODS if any(key[0] == name for key in cells)):
+    for name in _names(cells):
         row = [_score(cells.get((name, each), [])) for each in sets]
-        means = [_mean(cells.get((name, each), [])) for each in sets]
-        mean = GAP if None in means else f"{np.mean(means):.3f}"
-        rank = f"{ranks[name]:.1f}" if name in ranks else GAP
+        mean = f"{np.mean([_mean(cells[name, each]) for each in shared]):.3f}" if shared else GAP
+        rank = f"{ranks[name]:.1f}" if shared else GAP
         lines.append(_line([name, KINDS[METHODS[name].kind], *row, mean, rank]))
-    return "\n".join(lines)
+    over = ", ".join(shared) or "no set, as none has figures of all methods"
+    return "\n".join([*lines, "", f"Mean and mean rank are over {over}."])
+
+
+def shared_sets(cells, sets):
+    """Return the sets on which every method that ran has a figure."""
+    return [each for each in sets if all(_mean(cells.get((n, each), [])) for n in _names(cells))]
 
 
 def mean_ranks(cells, sets):
-    """Return the rank by MAP, averaged over the sets, of each method that has them all."""
-    names = [name for name in METHODS if all(_mean(cells.get((name, s), [])) for s in sets)]
-    if not names:
-        return {}
+    """Return the rank by MAP, averaged over the sets, of each method."""
+    names = _names(cells)
     maps = np.array([[_mean(cells[name, each]) for each in sets] for name in names])
-    return dict(zip(names, rankdata(-maps, axis=0).mean(axis=1), strict=True))
+    return dict(zip(names, rankdata(-maps, axis=0).mean(axis=1), strict=True)) if sets else {}
+
+
+def _names(cells):
+    return [name for name in METHODS if any(key[0] == name for key in cells)]
 
 
 def _mean(results):
@@ -79,7 +87,7 @@ def _score(results):
 
 def _seconds(cells, sets):
     lines = [_head(["", *sets])]
-    for name in (name for name in METHODS if any(key[0] == name for key in cells)):
+    for name in _names(cells):
         lines.append(_line([name, *(_least(cells.get((name, each), [])) for each in sets)]))
     return "\n".join(lines)
 

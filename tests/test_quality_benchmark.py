@@ -105,14 +105,15 @@ def test_a_fit_that_takes_too_long_is_told(quality, tmp_path, monkeypatch):
     assert quality.result_of(job, data)["note"] == "given up after 0.05 s"
 
 
-def test_ranks_are_means_over_sets_of_those_that_have_all(quality):
+def test_ranks_are_means_over_the_sets_that_all_methods_have(quality):
     tables = importlib.import_module("_quality_tables")
-    maps = {"CCA": (0.5, 0.9), "C-CCA": (0.7, 0.8), "SVM": (0.5, 0.7), "KCCA": (0.9,)}
+    maps = {"CCA": (0.5, 0.9, 0.1), "C-CCA": (0.7, 0.8, 0.2), "SVM": (0.5, 0.7)}
     cells = {
         (name, each): [{"map": value, "note": ""}]
         for name, values in maps.items()
-        for each, value in zip("ab", values, strict=False)
+        for each, value in zip("abc", values, strict=False)
     }
+    assert tables.shared_sets(cells, ["a", "b", "c"]) == ["a", "b"]
     assert tables.mean_ranks(cells, ["a", "b"]) == {"CCA": 1.75, "C-CCA": 1.5, "SVM": 2.75}
 
 

@@ -8,9 +8,7 @@ from sphinx.util.docutils import SphinxDirective
 import cca_estimators
 from cca_estimators.base import CrossModalEstimator
 
-WITH_LABELS = {
-    "Contrastive": {"loss": "supervised"}
-}  # which learns from labels where there are some
+WITH_LABELS = {"Contrastive": {"loss": "supervised"}}  # by default it depends on what fit is given
 MODULES = ("linear", "kernel", "semantic", "deep")  # the order of the user guide
 
 

@@ -285,7 +285,7 @@ def test_the_script_for_a_gpu_runs_on_the_cpu(gpu, npz):
 
 def test_the_methods_of_the_script_have_the_defaults_of_the_first_release(gpu):
     """Every parameter that has an effect on training is spelled out."""
-    of_the_fit = {"device", "verbose", "warm_start", "view_split", "checkpoint"}
+    of_the_fit = {"device", "verbose", "warm_start", "view_split", "checkpoint", "sharded"}
     of_the_fit |= {"validation_fraction", "n_iter_no_change"}  # without early stopping
     for method, options in {**gpu.METHODS, **gpu.SEQUENCES}.values():
         assert set(method().get_params()) - set(options) == of_the_fit

@@ -33,6 +33,7 @@ SHARED = {
     "view_split": None,
     "standardize": "auto",
     "checkpoint": None,
+    "sharded": False,
 }
 HEAD = {"n_components": 10, "reg": "auto", "weighted": True, "batch_reg": 1e-3}
 STEPS = {**HEAD, "dropout": 0.3, "pair_weight": 0.2, "lstm_size": 128, "n_layers": 1}
@@ -111,7 +112,7 @@ BOUNDS = {
     **dict.fromkeys(("weight_decay", "adversary_weight", "margin", "code_weight"), SIZE),
     **dict.fromkeys(("map_weight", "covariance_weight", "autoencoder_weight"), SIZE),
     **dict.fromkeys(("learning_rate", "temperature", "variance_weight", "batch_reg"), POSITIVE),
-    **dict.fromkeys(("batch_norm", "warm_start", "weighted", "mixup"), FLAG),
+    **dict.fromkeys(("batch_norm", "warm_start", "weighted", "mixup", "sharded"), FLAG),
     **dict.fromkeys(("symmetric", "include_pair"), FLAG),
     "pair_weight": SHARE,
     "hidden_layer_sizes": ([(), 1, (3, 4), [5]], [0, -4, 2.5, "one"]),

@@ -5,8 +5,37 @@
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from cca_estimators import _ranks
+
+
+class _Normed(torch.autograd.Function):
+    """Values (n, n_features) normalised by those of all ranks; with means, variances and number.
+
+    The gradient is written out: by single operations it takes a third of a step of large networks.
+    """
+
+    @staticmethod
+    def forward(ctx, values, eps, ranks):
+        sums = ranks.reduced(torch.cat([values.sum(dim=0), values.new_tensor([len(values)])]))
+        mean, total = sums[:-1] / sums[-1], sums[-1]
+        normed = values - mean
+        variance = ranks.reduced(normed.square().sum(dim=0)) / total
+        scale = (variance + eps).rsqrt()
+        normed *= scale
+        ctx.ranks = ranks
+        ctx.save_for_backward(normed, scale, total)
+        ctx.mark_non_differentiable(mean, variance, total)
+        return normed, mean, variance, total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient, *_):
+        normed, scale, total = ctx.saved_tensors
+        own = torch.stack([gradient.sum(dim=0), (gradient * normed).sum(dim=0)])
+        mean, along = ctx.ranks.reduced(own) / total
+        return (gradient - mean).addcmul_(normed, along, value=-1).mul_(scale), None, None
 
 
 class _OverRanks:
@@ -17,18 +46,12 @@ class _OverRanks:
         ranks = _ranks.current()
         if not self.training or ranks.size == 1:
             return super().forward(rows)
-        per_feature = rows.transpose(0, 1).flatten(1)
-        n_values = per_feature.shape[1]
-        sums = ranks.sum(torch.cat([per_feature.sum(dim=1), per_feature.new_tensor([n_values])]))
-        total = sums[-1].detach()
-        mean = sums[:-1] / total
-        centred = per_feature - mean[:, None]
-        variance = ranks.sum(centred.square().sum(dim=1)) / total
+        values = rows.movedim(1, -1)
+        normed, mean, variance, total = _Normed.apply(values.flatten(0, -2), self.eps, ranks)
         self._follow(mean, variance * total / (total - 1))
-        normed = centred * (variance + self.eps).rsqrt()[:, None]
         if self.affine:
-            normed = torch.addcmul(self.bias[:, None], normed, self.weight[:, None])
-        return normed.unflatten(1, (rows.shape[0], *rows.shape[2:])).transpose(0, 1)
+            normed = torch.addcmul(self.bias, normed, self.weight)
+        return normed.view_as(values).movedim(-1, 1)
 
     @torch.no_grad()
     def _follow(self, mean, variance):

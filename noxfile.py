@@ -71,12 +71,13 @@ def docs(session):
 @nox.session
 def lint(session):
     """Check style, docstrings and the set-up of the project."""
-    session.install(*PINNED, "-e", ".[lint]")
+    session.install(*PINNED, "-e", ".[lint,test]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("codespell")
     session.run("zizmor", "--offline", ".github")
     session.run("sp-repo-review", ".")
+    session.run("python", "-m", "pytest", "tests/test_docstrings.py")
 
 
 @nox.session

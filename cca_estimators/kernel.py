@@ -132,7 +132,7 @@ class KernelEmbedding(CrossModalEstimator):
         degree: float | dict[str, Any] = 3,
         coef0: float | dict[str, Any] = 1,
         kernel_params: dict[str, Any] | None = None,
-        reg: float | dict[str, Any] = 1e-4,
+        reg: float | str | dict[str, Any] = 1e-4,
         weighted: bool = True,
         approx: str = "auto",
         n_landmarks: int = 1000,

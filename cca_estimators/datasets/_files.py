@@ -201,6 +201,11 @@ def load_mv10k(
     --------
     load_vegas : Natural sounds; with an example.
     load_ave : Audio-visual events.
+
+    Examples
+    --------
+    >>> from cca_estimators.datasets import load_mv10k
+    >>> mv10k = load_mv10k("path/to/mv10k")  # doctest: +SKIP
     """
     return _load(_MV10K, path, n_steps, pad, fold, memmap_dir, n_features)
 
@@ -231,6 +236,11 @@ def load_ave(
     --------
     load_vegas : Natural sounds; with an example.
     load_mv10k : Music videos.
+
+    Examples
+    --------
+    >>> from cca_estimators.datasets import load_ave
+    >>> ave = load_ave("path/to/ave")  # doctest: +SKIP
     """
     return _load(_AVE, path, n_steps, pad, fold, memmap_dir, n_features)
 

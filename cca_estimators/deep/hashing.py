@@ -61,7 +61,7 @@ class HashingEstimator(DeepEstimator):
         Returns
         -------
         Views or array
-            uint8, shape (n_samples, ceil(n_bits / 8)) for each view.
+            Of uint8, shape (n_samples, ceil(n_bits / 8)) for each view.
         """
         return self._of_each_view(
             X,

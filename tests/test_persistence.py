@@ -17,6 +17,8 @@ from cca_estimators import (
     CCA,
     CCCA,
     CDCCA,
+    CKCCA,
+    DCCA,
     KCCA,
     CrossModalIndex,
     PerView,
@@ -169,3 +171,18 @@ def test_a_type_that_is_not_trusted_is_named(data, tmp_path):
     with pytest.raises(ValueError, match=untrusted[0]):
         load(tmp_path / "model")
     assert load(tmp_path / "model", trusted=untrusted)[-1].n_components_ == 2
+
+
+@pytest.mark.parametrize("estimator", [CCCA(), KCCA(3), CKCCA()], ids=lambda e: type(e).__name__)
+def test_skops_alone_keeps_linear_and_kernel_methods_to_the_bit(estimator, data):
+    X, y = data
+    stored = skops.io.dumps(estimator.fit(X, y))
+    loaded = skops.io.loads(stored, trusted=skops.io.get_untrusted_types(data=stored))
+    for name, rows in estimator.transform(X).items():
+        np.testing.assert_array_equal(loaded.transform(X)[name], rows)
+
+
+def test_skops_alone_refuses_deep_methods_when_it_dumps(data):
+    fitted = DCCA(2, **SMALL).fit(data[0])
+    with pytest.raises((RuntimeError, TypeError), match="TensorBase|serializ"):
+        skops.io.dumps(fitted)

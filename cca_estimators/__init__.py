@@ -13,7 +13,7 @@ from cca_estimators.metrics import (
     mean_average_precision,
 )
 from cca_estimators.persistence import load, save
-from cca_estimators.preprocessing import PerView
+from cca_estimators.preprocessing import PerView, pad_sequences
 from cca_estimators.retrieval import CrossModalIndex
 from cca_estimators.views import Views
 
@@ -97,6 +97,7 @@ __all__ = [
     "load",
     "make_cross_modal_scorer",
     "mean_average_precision",
+    "pad_sequences",
     "save",
 ]
 

@@ -1,6 +1,5 @@
 """The contract that all estimators share: either form of X, one view alone, labels, score."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from cca_estimators._compat import (
     fit_context,
     get_output_config,
     validate_parameter_constraints,
+    warn_user,
 )
 from cca_estimators._reading.labels import (
     is_indicator,
@@ -315,7 +315,6 @@ class CrossModalEstimator(ViewsTransformer):
 
     metric = "cosine"
     _supervised = False
-    _frames_to_fit = 4  # from a warning in `_fit_rows` to the call of `fit`
     _missing_partners = "whole pairs"  # what is used where rows are missing, NaN throughout
     _several_labels = False  # whether a row may have several
 
@@ -340,9 +339,23 @@ class CrossModalEstimator(ViewsTransformer):
         -------
         float
             In [0, 1].
+
+        Warns
+        -----
+        UserWarning
+            If the estimator learns from labels and y is None: pairs are measured then.
         """
         self._check_target(X, y)
+        if y is None:
+            self._warn_without_labels()
         return cross_modal_map(self, X, y)
+
+    def _warn_without_labels(self):
+        if self._supervised:
+            warn_user(
+                f"{type(self).__name__} learns from labels, and score was given none: it measures "
+                "how well each row finds its own partner, not its class. Pass y for classes."
+            )
 
     @property
     def _takes_labels(self):
@@ -354,11 +367,9 @@ class CrossModalEstimator(ViewsTransformer):
             return self._fit(views, y)
         counts = {name: int(np.count_nonzero(~rows)) for name, rows in present.items()}
         n_samples = len(next(iter(present.values())))
-        warnings.warn(
+        warn_user(
             f"Rows that are NaN throughout are taken for missing: {counts} by view, of "
             f"{n_samples}. {type(self).__name__} {_USES[self._missing_partners]}.",
-            UserWarning,
-            stacklevel=self._frames_to_fit,
         )
         return self._fit_incomplete(views, y, present, counts)
 

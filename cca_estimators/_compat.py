@@ -3,6 +3,8 @@
 Each line says why the name is needed, and what would let it go. Nothing heavy is imported here.
 """
 
+import inspect
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,12 +52,20 @@ else:
     from sklearn.base import _fit_context as fit_context
     from sklearn.utils._param_validation import validate_params
 
+# _VisualBlock: the parts of an estimator in its diagram; goes when scikit-learn exports it. The
+# first place is that of 1.7 and newer, the second goes with 1.6.
+try:
+    from sklearn.utils._repr_html.estimator import _VisualBlock as VisualBlock
+except ImportError:
+    from sklearn.utils._estimator_html_repr import _VisualBlock as VisualBlock
+
 __all__ = [
     "ADAPTERS_MANAGER",
     "HasMethods",
     "Interval",
     "RealNotInt",
     "StrOptions",
+    "VisualBlock",
     "bitwise_count",
     "check_matplotlib_support",
     "column_names",
@@ -64,6 +74,7 @@ __all__ = [
     "get_output_config",
     "validate_parameter_constraints",
     "validate_params",
+    "warn_user",
 ]
 
 # bitwise_count: new in NumPy 2.0; the table goes when NumPy 1.26 does.
@@ -76,3 +87,20 @@ def _bitwise_count_of_table(words):
 
 
 bitwise_count = getattr(np, "bitwise_count", _bitwise_count_of_table)
+
+_NOT_THE_USER = {"cca_estimators", "contextlib", "joblib", "sklearn", "skorch", "torch"}
+
+
+def warn_user(message, category=UserWarning):
+    """Warn at the line of the user's code that led here, whatever called what in between.
+
+    It goes when Python 3.11 does: `warnings.warn` then has ``skip_file_prefixes``.
+    """
+    frame, level = inspect.currentframe().f_back, 2
+    while frame.f_back is not None and _package_of(frame) in _NOT_THE_USER:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _package_of(frame):
+    return frame.f_globals.get("__name__", "").partition(".")[0]

@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import stat
-import warnings
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib import import_module
@@ -22,6 +21,8 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 from numpy.lib import format as npy
+
+from cca_estimators._compat import warn_user
 
 VERSION = 1
 _SPLITTERS = (
@@ -348,11 +349,9 @@ def _untrusted(stored):
 
 def _warn_untrusted(untrusted):
     if untrusted:
-        warnings.warn(
+        warn_user(
             f"The estimator holds types that are not trusted when it is loaded: pass "
             f"trusted={sorted(untrusted)} to load.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -9,9 +9,66 @@ from sklearn.base import clone
 
 from cca_estimators import _reading
 from cca_estimators._base import ViewsTransformer
+from cca_estimators._compat import VisualBlock
 from cca_estimators.views import take_rows
 
-__all__ = ["PerView"]
+__all__ = ["PerView", "pad_sequences"]
+
+
+def pad_sequences(sequences) -> np.ndarray:
+    """Return sequences of unequal length as one array, with steps of NaN at the ends.
+
+    Such steps are padding to methods that read steps, see :ref:`the User Guide <towers>`, and
+    :class:`PerView` leaves them as they are. Views given as a list of arrays are padded by
+    themselves where sequences are read; this is for what is to be kept or sliced as an array.
+
+    Parameters
+    ----------
+    sequences : sequence of n array-likes, shape (n_steps, n_features)
+        Of numbers. A sequence of shape (n_steps,) has one feature.
+
+    Returns
+    -------
+    ndarray of shape (n, most steps, n_features)
+        Of float32 if that holds all sequences, else of float64.
+
+    Raises
+    ------
+    ValueError
+        If there are no sequences, or if they are not of numbers or differ in their features.
+
+    See Also
+    --------
+    PerView : Scales the real steps.
+    Views : Takes lists of sequences as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cca_estimators import pad_sequences
+    >>> pad_sequences([[[1, 2]], [[3, 4], [5, 6]]]).shape
+    (2, 2, 2)
+    """
+    rows = [_sequence(number, sequence) for number, sequence in enumerate(sequences)]
+    if not rows:
+        raise ValueError("There are no sequences to pad: give one array for each row.")
+    widths = {row.shape[1]: number for number, row in enumerate(rows)}
+    if len(widths) > 1:
+        raise ValueError(
+            f"The sequences have different numbers of features, {sorted(widths)}, such as those of "
+            f"the numbers {sorted(widths.values())}: one array needs the same in all."
+        )
+    return _reading.pad_steps(rows, rows[0].shape[1])
+
+
+def _sequence(number, sequence):
+    row = np.asarray(sequence)
+    if row.ndim not in (1, 2) or row.dtype.kind not in "fiub":
+        raise ValueError(
+            f"Sequence {number} has shape {row.shape} and dtype {row.dtype}: an array of numbers "
+            "of shape (n_steps, n_features) is needed."
+        )
+    return row[:, None] if row.ndim == 1 else row
 
 
 class PerView(ViewsTransformer):
@@ -181,10 +238,48 @@ class PerView(ViewsTransformer):
     def _n_outputs(self, name):
         return self._n_out_[name]
 
+    def _names_out(self, view_names):
+        return np.concatenate([self._names_of(name) for name in view_names]).astype(object)
+
+    def _names_of(self, name):
+        """Return the names that a view's transformer gives, or had, after that of the view."""
+        transformer, known = self.transformers_[name], self._known_names().get(name)
+        inner = known
+        if transformer is not None:
+            named_by_itself = known is None or hasattr(transformer, "feature_names_in_")
+            inner = _names_by(transformer, None if named_by_itself else known)
+        if inner is None or len(inner) != self._n_out_[name]:
+            return super()._names_out([name])
+        return [f"{name}__{feature}" for feature in inner]
+
+    def _sk_visual_block_(self):
+        """Return the parts of the diagram: a column per view, with its widths once it is fitted."""
+        names = getattr(self, "view_names_in_", list(self._by_view))
+        if not names:
+            return VisualBlock("parallel", [self.transformer], names=["each view"])
+        transformers = [self._by_view.get(name, self.transformer) for name in names]
+        titles = [self._title_of(name) for name in names]
+        return VisualBlock("parallel", transformers, names=titles, name_details=[None] * len(names))
+
+    def _title_of(self, name):
+        if not hasattr(self, "transformers_"):
+            return name
+        width = self._widths_[name]
+        features = "" if width is None else f"{width} "
+        return f"{name}: {features}to {self._n_out_[name]} features"
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _names_by(transformer, known):
+    """Return the names of the columns that a fitted transformer gives, or None."""
+    try:
+        return transformer.get_feature_names_out(known)
+    except AttributeError:  # it gives none, or a step in it does not
+        return None
 
 
 def _repeated(y, rows):

@@ -1,6 +1,5 @@
 """Class posteriors as a joint embedding: semantic matching, on the views or on their variates."""
 
-import warnings
 from numbers import Integral
 from typing import Any
 
@@ -15,7 +14,7 @@ from cca_estimators._algebra.cross_fitting import cross_fitted
 from cca_estimators._algebra.kernels import as_rows
 from cca_estimators._algebra.moments import class_members
 from cca_estimators._base import CrossModalEstimator
-from cca_estimators._compat import HasMethods, Interval
+from cca_estimators._compat import HasMethods, Interval, warn_user
 from cca_estimators._reading import present_rows
 
 __all__ = ["SemanticMatching"]
@@ -136,38 +135,12 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         self.random_state = random_state
         self.view_split = view_split
 
-    def score(self, X, y=None):
-        """Return the mean average precision (MAP) of cross-modal retrieval.
-
-        Each view queries the other, over the full ranked list; both directions are averaged.
-
-        Parameters
-        ----------
-        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
-            As in `fit`.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            Class labels: rows of the same class, or that share one of several labels, are relevant
-            to each other. None: each row is relevant to its own partner only, which class
-            posteriors cannot find.
-
-        Returns
-        -------
-        float
-            In [0, 1].
-
-        Warns
-        -----
-        UserWarning
-            If there are no labels and the variates are not appended.
-        """
-        if y is None and not self.append_variates:
-            warnings.warn(
+    def _warn_without_labels(self):
+        if not self.append_variates:
+            warn_user(
                 "Class posteriors cannot tell items of one class apart, and without labels each "
-                "item is relevant to its partner alone. Pass y, or set append_variates=True.",
-                UserWarning,
-                stacklevel=2,
+                "item is relevant to its partner alone. Pass y, or set append_variates=True."
             )
-        return super().score(X, y)
 
     def _fit(self, views, y):
         labels = y if y.ndim > 1 else self.classes_[y]

@@ -12,7 +12,8 @@ import cca_estimators
 
 PACKAGE = Path(cca_estimators.__file__).parent
 ROOMS = [
-    ["views", "_compat", "_storage", "_ranks", "_tags"],
+    ["_compat"],
+    ["views", "_storage", "_ranks", "_tags"],
     ["_reading", "datasets"],
     ["_algebra"],
     ["media"],

@@ -1,9 +1,12 @@
 """PerView: one transformer for all views or one each, on flat views and on sequences."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import issparse
+from scipy.sparse import random as sparse_random
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
@@ -22,8 +25,9 @@ from sklearn.preprocessing import (
     OrdinalEncoder,
     StandardScaler,
 )
+from sklearn.utils import estimator_html_repr
 
-from cca_estimators import CCA, PerView, Views
+from cca_estimators import CCA, CCCA, PerView, Views, pad_sequences
 from cca_estimators.datasets import make_views
 from cca_estimators.media import FrameFeatures, LogMel
 
@@ -155,7 +159,7 @@ def test_side_by_side_in_one_array(data):
     stacked = np.hstack([X["audio"][:, 0], X["visual"]])
     reduced = PerView(first=PCA(2), second=StandardScaler(), view_split=8).fit(stacked)
     assert reduced.transform(stacked).shape == (80, 14)
-    expected = ["first_perview0", "first_perview1", "second_perview0"]
+    expected = ["first__pca0", "first__pca1", "second__x0"]
     assert reduced.get_feature_names_out().tolist()[:3] == expected
 
 
@@ -291,7 +295,7 @@ def test_sequences_of_unequal_length_are_padded_and_scaled_by_real_steps(contain
         expected = (rows[i] - steps.mean(axis=0)) / steps.std(axis=0)
         np.testing.assert_allclose(row[: len(expected)], expected)
         assert np.isnan(row[len(expected) :]).all()
-    with pytest.raises(ValueError, match=r"View 'audio' contains NaN.*such as LSTMCCCA and SDCCA"):
+    with pytest.raises(ValueError, match=r"View 'audio' contains NaN.*LSTMCCCA, SDCCA"):
         CCA(2).fit(ragged)
     passed = PerView(visual=StandardScaler()).fit_transform(ragged)["audio"]
     assert passed.shape == (80, 4, 8)
@@ -343,3 +347,92 @@ def test_padding_keeps_the_type_of_the_output():
     assert output.dtype == np.float32
     assert np.isnan(output[1, 2]).all()
     assert np.isfinite(np.delete(output.reshape(-1, 2), 5, axis=0)).all()
+
+
+def test_names_are_those_that_the_transformers_give(data):
+    X, _ = data
+    rows = X["visual"].reshape(80, -1)
+    frame = pd.DataFrame(rows, columns=[f"v{i}" for i in range(rows.shape[1])])
+    views = {"title": ["a dog barks", "two cats"] * 40, "visual": frame}
+    fitted = PerView(StandardScaler(), title=TfidfVectorizer()).fit(views)
+    words = ["barks", "cats", "dog", "two"]
+    expected = [f"title__{word}" for word in words] + [f"visual__{name}" for name in frame]
+    assert fitted.get_feature_names_out().tolist() == expected
+    passed = PerView(title=TfidfVectorizer()).fit(views).set_output(transform="pandas")
+    assert passed.transform(views)["visual"].columns.tolist() == expected[4:]
+    nameless = PerView(FunctionTransformer(np.abs)).fit({"audio": rows, "visual": rows})
+    assert nameless.get_feature_names_out()[0] == "audio_perview0"
+    piped = PerView(make_pipeline(FunctionTransformer(np.abs), PCA(2)))
+    assert piped.fit({"audio": rows, "visual": rows}).get_feature_names_out().shape == (4,)
+    joined = pd.DataFrame(np.hstack([rows, rows])).add_prefix("f")
+    halves = PerView(StandardScaler()).fit(joined)
+    assert halves.get_feature_names_out().tolist() == [
+        f"{view}__{name}"
+        for view, name in zip(np.repeat(["first", "second"], rows.shape[1]), joined, strict=True)
+    ]
+
+
+def test_sequences_are_padded():
+    rows = [np.ones((2, 3), np.float32), np.zeros((0, 3), np.float32), [[1, 2, 3]]]
+    padded = pad_sequences(rows)
+    assert padded.shape == (3, 2, 3)
+    np.testing.assert_array_equal(np.isnan(padded).all(axis=2), [[0, 0], [1, 1], [0, 1]])
+    assert pad_sequences(rows[:2]).dtype == np.float32
+    assert pad_sequences([[1.0, 2.0], [3.0]]).shape == (2, 2, 1)
+    with pytest.raises(ValueError, match=r"numbers of features, \[2, 3\]"):
+        pad_sequences([np.ones((1, 3)), np.ones((1, 2))])
+    with pytest.raises(ValueError, match="Sequence 1 has shape .* and dtype"):
+        pad_sequences([[1.0], ["a"]])
+    with pytest.raises(ValueError, match="no sequences to pad"):
+        pad_sequences([])
+
+
+def test_the_diagram_shows_the_views_and_their_widths(data):
+    X, y = data
+    pipe = make_pipeline(PerView(StandardScaler(), visual=PCA(2)), CCCA())
+    assert "visual" in estimator_html_repr(pipe)
+    assert "each view" in estimator_html_repr(PerView(StandardScaler()))
+    n_features = X["visual"].shape[-1]
+    shown = estimator_html_repr(pipe.fit(X, y))
+    assert f"visual: {n_features} to 2 features" in shown
+    assert f"audio: {X['audio'].shape[-1]} to {X['audio'].shape[-1]} features" in shown
+    assert "StandardScaler" in shown
+    assert "PCA" in shown
+    texts = {"title": ["dog", "two dog"], "image": np.eye(2)}
+    assert "title: to 2 features" in estimator_html_repr(
+        PerView(title=TfidfVectorizer()).fit(texts)
+    )
+
+
+def test_a_sparse_view_is_reduced_without_being_made_dense():
+    words = sparse_random(2_000, 50_000, density=1e-3, format="csr", random_state=0)
+    image = np.random.default_rng(0).normal(size=(2_000, 8))
+    X = Views(text=words, image=image)
+    reducer = TruncatedSVD(5, n_iter=2, random_state=0)
+    tracemalloc.start()
+    try:
+        pipe = make_pipeline(PerView(text=reducer), CCA(2)).fit(X)
+        embedded = pipe.transform({"text": words})["text"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < words.shape[0] * words.shape[1] * 8 / 8  # an eighth of the dense view
+    few = Views(text=words[:300, :400], image=image[:300])
+    dense = Views(text=few["text"].toarray(), image=few["image"])
+    by_sparse, by_dense = (clone(pipe).fit(rows).transform(rows) for rows in (few, dense))
+    for name in few:
+        np.testing.assert_allclose(by_sparse[name], by_dense[name], atol=1e-8)
+    assert embedded.shape == (2_000, 2)
+
+
+def test_a_sparse_view_without_a_transformer_is_told_of_its_reduction():
+    X = Views(
+        text=sparse_random(60, 30, density=0.1), image=np.random.default_rng(0).normal(size=(60, 4))
+    )
+    from cca_estimators import DCCA
+
+    for method in (CCA(2), CCCA(), DCCA(2, max_epochs=1)):
+        with pytest.raises(TypeError, match=r"View 'text' is sparse.*PerView\(TruncatedSVD"):
+            method.fit(X, np.arange(60) % 3)
+    reduced = make_pipeline(PerView(text=TruncatedSVD(4)), DCCA(2, max_epochs=1)).fit(X)
+    assert reduced.transform(X)["text"].shape == (60, 2)

@@ -144,3 +144,22 @@ def test_names_of_one_frame_hold_for_views_by_name():
     fitted.transform({"second": frame[["c", "d", "e"]]})
     with pytest.raises(ValueError, match="View 'second'"):
         fitted.transform({"second": frame[["d", "c", "e"]]})
+
+
+def test_frames_whose_rows_have_other_names_are_refused():
+    rng = np.random.default_rng(0)
+    names = [f"clip {i}" for i in range(40)]
+    audio = pd.DataFrame(rng.normal(size=(40, 3)), index=names).add_prefix("a")
+    visual = (audio @ rng.normal(size=(3, 4))).rename(columns=str)
+    shuffled = visual.sample(frac=1, random_state=0)
+    for other, said in (
+        (shuffled, "the same rows in another order"),
+        (visual.reset_index(drop=True), "other rows"),
+    ):
+        with pytest.raises(ValueError, match=f"'audio' and 'visual' are DataFrames.*{said}"):
+            CCA(2).fit({"audio": audio, "visual": other})
+    aligned = CCA(2, reg=1e-6).fit({"audio": audio, "visual": shuffled.loc[audio.index]})
+    assert aligned.correlations_[0] > 0.95
+    with pytest.raises(ValueError, match=r"X\['visual'\].loc\[X\['audio'\].index\]"):
+        aligned.transform({"audio": audio, "visual": shuffled})
+    CCA(2).fit({"audio": audio, "visual": shuffled.to_numpy()})

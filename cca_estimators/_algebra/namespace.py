@@ -20,6 +20,6 @@ def device_name(name):
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device={name!r} is not there ({str(error).splitlines()[0]}). "
-            "Set device='cpu', or 'auto' for the best one there is."
+            "A GPU is 'cuda' or, of a Mac, 'mps'. Set device='cpu', or 'auto' for the best."
         ) from error
     return name

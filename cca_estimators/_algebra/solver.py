@@ -1,12 +1,12 @@
 """The one solver of the family: whiten both views, decompose what is between them, fix signs."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from cca_estimators._algebra.moments import varying
+from cca_estimators._compat import warn_user
 
 _MAX_SHRINKAGE = 0.99
 _WELL_CONDITIONED = 1e-8
@@ -221,10 +221,8 @@ def bounded(n_components, rank):
             "(PerView(StandardScaler())), or set a larger reg."
         )
     if n_components is not None and n_components > rank:
-        warnings.warn(
+        warn_user(
             f"n_components={n_components} is above the {rank} pairs of directions that the data "
             f"determine; keeping {rank}. Set n_components to at most {rank}, or None.",
-            UserWarning,
-            stacklevel=4,
         )
     return int(min(n_components or np.inf, rank))

@@ -1,6 +1,5 @@
 """Reading X in either form: a mapping of two views, or one array with both views side by side."""
 
-import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from math import prod
@@ -10,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils import gen_batches
 
-from cca_estimators._compat import column_names
+from cca_estimators._compat import column_names, warn_user
 from cca_estimators.views import array_of_list, check_name, n_rows, take_rows
 
 ARRAY_NAMES = ("first", "second")
@@ -58,9 +57,27 @@ def named_views(X, known=None, read=None):
         raise ValueError(f"X holds {len(names)} views {names}; exactly two are needed.")
     if known is not None and not (names and set(names) <= set(known)):
         raise ValueError(f"X holds the views {names}; those known from fit are {list(known)}.")
+    _check_indexes(X)
     views = {name: read(X[name], name) for name in names}
     check_aligned(views)
     return views
+
+
+def _check_indexes(X):
+    """Raise ValueError if two views are pandas DataFrames whose rows have different names."""
+    frames = {name: rows for name, rows in X.items() if hasattr(rows, "iloc") and not is_dask(rows)}
+    if len(frames) < 2:
+        return
+    (first, one), (second, other) = frames.items()
+    if len(one) != len(other) or one.index.equals(other.index):
+        return
+    same = "the same rows in another order" if set(one.index) == set(other.index) else "other rows"
+    raise ValueError(
+        f"The views {first!r} and {second!r} are DataFrames whose indexes differ, {same}, and row "
+        f"i of both must be the same sample. If the indexes name the samples: X[{second!r}] = "
+        f"X[{second!r}].loc[X[{first!r}].index]. If they mean nothing: .reset_index(drop=True) of "
+        "both."
+    )
 
 
 @contextmanager
@@ -120,13 +137,9 @@ def check_feature_names(X, known, caller):
         if view in given and view in known:
             _check_same_names(view, given[view].tolist(), known[view].tolist())
         elif view in given:
-            _warn_names(f"View {view!r} has feature names, but {caller} was fitted without them.")
+            warn_user(f"View {view!r} has feature names, but {caller} was fitted without them.")
         elif view in known:
-            _warn_names(f"View {view!r} has no feature names, but {caller} was fitted with them.")
-
-
-def _warn_names(message):
-    warnings.warn(message, UserWarning, stacklevel=5)
+            warn_user(f"View {view!r} has no feature names, but {caller} was fitted with them.")
 
 
 def _check_same_names(view, given, known):
@@ -237,7 +250,8 @@ def check_finite(block, name, start=(0, 0)):
             f"View {name!r} contains NaN or infinity (NaN, inf): {value} in row {row}, "
             f"feature {column}. Drop or impute such values first, for example by "
             "PerView(SimpleImputer()). Steps of NaN that fill up shorter sequences are for methods "
-            "that read steps, such as LSTMCCCA and SDCCA; others need a summary over the steps."
+            "that read steps, LSTMCCCA, SDCCA, Contrastive and others with tower='convolution', "
+            "'gru' or 'lstm'; the rest needs a summary over the steps, such as np.nanmean(rows, 1)."
         )
 
 
@@ -348,7 +362,7 @@ def _check_shape(rows, name):
         raise ValueError(
             f"View {name!r} holds rows that are no numbers, or differ in their number of "
             f"features: the first is {type(row).__name__} of shape {np.shape(row)}. Let a "
-            "transformer in PerView make features of them."
+            "transformer in PerView make features of them, such as TfidfVectorizer() of texts."
         )
     if len(rows.shape) < 2:
         raise ValueError(

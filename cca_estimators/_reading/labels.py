@@ -4,7 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import assert_all_finite, column_or_1d
+
+from cca_estimators._compat import warn_user
 
 
 def label_array(y, name="y", *, warn=True):
@@ -36,11 +39,21 @@ def label_array(y, name="y", *, warn=True):
             "needed, shape (n,), or an indicator matrix of 0 and 1, shape (n, n_labels), where "
             "several are supported."
         )
-    labels = column_or_1d(y, warn=warn)
+    labels = one_dimension(y, warn=warn)
     if labels.dtype == object:
         _check_objects(labels, name)
     assert_all_finite(labels, input_name=name)
     return labels
+
+
+def one_dimension(y, *, warn=True):
+    """Return labels as an array of one dimension; of a column, with a warning."""
+    if warn and shape_of(y)[1:] == (1,):
+        warn_user(
+            "A column-vector y was passed when a 1d array was expected. Pass y.ravel().",
+            DataConversionWarning,
+        )
+    return column_or_1d(y)
 
 
 def has_label(y, unlabelled):

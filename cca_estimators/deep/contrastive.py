@@ -6,12 +6,12 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 from torch import nn
 
 from cca_estimators import _ranks
 from cca_estimators._compat import Interval, StrOptions
-from cca_estimators._reading.labels import has_label
+from cca_estimators._reading.labels import has_label, one_dimension
 from cca_estimators.deep.losses.contrastive import (
     class_loss,
     mixed,
@@ -231,7 +231,7 @@ class Contrastive(DeepEmbedding):
     def _class_codes(self, y, n_samples):
         if y is None or self.unlabelled is None:
             return super()._class_codes(y, n_samples)
-        y = column_or_1d(y, warn=True)
+        y = one_dimension(y)
         check_consistent_length(np.empty(n_samples), y)
         known = has_label(y, self.unlabelled)
         if not known.any():

@@ -1,6 +1,5 @@
 """Linear joint embeddings: canonical correlation analysis of pairs and of classes."""
 
-import warnings
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -23,7 +22,7 @@ from cca_estimators._algebra.moments import (
     varying,
 )
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
-from cca_estimators._compat import Interval, StrOptions
+from cca_estimators._compat import Interval, StrOptions, warn_user
 from cca_estimators.linear._incremental import (
     IncrementalEstimator,
     classes_and_codes,
@@ -213,13 +212,11 @@ class CCA(LinearEmbedding):
     def _warn_of_ambiguity(self, spaces, n_samples):
         for (name, reg), space in zip(self._by_view("reg").items(), spaces, strict=True):
             if reg == 0 and space and space.rank == n_samples - 1:
-                warnings.warn(
+                warn_user(
                     f"View {name!r} has {space.n_features} features for {n_samples} rows, so that "
                     "without a ridge it matches any direction of the other view perfectly: "
                     "correlations say nothing, and directions are not unique. Set reg='auto' or "
                     "above 0.",
-                    UserWarning,
-                    stacklevel=5,
                 )
 
     def _gathered(self, views, labels, scatter):

@@ -1,6 +1,5 @@
 """Estimators that rows can be added to, and that can be merged: `partial_fit` and `merge`."""
 
-import warnings
 from abc import abstractmethod
 from contextlib import suppress
 from typing import Self
@@ -11,7 +10,7 @@ from scipy.sparse import csr_array
 from cca_estimators._algebra.moments import ConstantViewError
 from cca_estimators._algebra.wide import HeldRows, rows_take_less
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
-from cca_estimators._compat import fit_context
+from cca_estimators._compat import fit_context, warn_user
 from cca_estimators._reading import is_dask
 from cca_estimators.views import n_rows
 
@@ -61,11 +60,9 @@ class IncrementalEstimator(CrossModalEstimator):
         """
         first = not hasattr(self, "scatter_")
         if first and hasattr(self, "weights_"):
-            warnings.warn(
+            warn_user(
                 f"This {type(self).__name__} was fitted by fit, which keeps no moments to add to: "
                 "partial_fit begins anew. To add rows, begin with partial_fit.",
-                UserWarning,
-                stacklevel=2,
             )
         with _restored_on_error(self):
             if first:

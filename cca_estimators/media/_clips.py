@@ -1,6 +1,5 @@
 """A folder of clips as two views, whose rows are decoded when they are used."""
 
-import warnings
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from sklearn.utils import Bunch, gen_batches
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
-from cca_estimators._compat import Interval, StrOptions, validate_params
+from cca_estimators._compat import Interval, StrOptions, validate_params, warn_user
 from cca_estimators.media import _decoding
 from cca_estimators.views import Views
 
@@ -248,11 +247,9 @@ def _report(refused, n_files):
         why = f", the first, {refused[0][0]}, for this: {refused[0][1]}" if refused else ""
         raise ValueError(f"No clip was read: all {n_files} files were refused{why}.")
     if refused:
-        warnings.warn(
+        warn_user(
             f"{len(refused)} of {n_files} files were refused and left out; `refused` says why, of "
             f"the first, {refused[0][0]}: {refused[0][1]}.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -1,6 +1,5 @@
 """Figures of ranked lists: MAP and its kin, checked, then measured in one pass."""
 
-import warnings
 from functools import partial
 from numbers import Integral
 
@@ -8,6 +7,7 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array
 
+from cca_estimators._compat import warn_user
 from cca_estimators._reading import of_tensor
 from cca_estimators._reading.labels import read_labels
 from cca_estimators.metrics import _ranking
@@ -342,9 +342,8 @@ def _require_relevant(has_relevant):
 
 def _warn_without_relevant(lacking):
     if lacking.any():
-        warnings.warn(
+        warn_user(
             f"{np.count_nonzero(lacking)} of {len(lacking)} queries have no relevant item in the "
             "gallery: their figures are undefined, and means leave them out.",
             UndefinedMetricWarning,
-            stacklevel=4,
         )

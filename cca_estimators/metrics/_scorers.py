@@ -1,6 +1,5 @@
 """Scorers that plug the figures of cross-modal retrieval into scikit-learn."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import UndefinedMetricWarning
 
+from cca_estimators._compat import warn_user
 from cca_estimators._reading.labels import has_label, read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _measure, ndcg
@@ -189,10 +189,8 @@ def _known(embeddings, y):
         raise ValueError("A view of X has no row to score: each embedding contains NaN only.")
     missing = {name: int(np.count_nonzero(~rows)) for name, rows in present.items()}
     if any(missing.values()):
-        warnings.warn(
+        warn_user(
             f"Rows of NaN are left out of the figures: {missing} by view, of {len(first)}.",
-            UserWarning,
-            stacklevel=4,
         )
     whole = np.logical_and(*present.values())
     pairs = {name: np.asarray(rows[whole]) for name, rows in embeddings.items()}
@@ -222,12 +220,11 @@ def _labels(y, n_rows):
         return np.arange(n_rows)
     labels = read_labels(y)
     if not issparse(labels) and (labels == labels[0]).all():
-        warnings.warn(
+        warn_user(
             f"All {len(labels)} rows to score have the class {labels.tolist()[0]!r}: the whole "
             "gallery is relevant to every query, so any embedding has the MAP 1. Shuffle the "
             "folds: cv=StratifiedKFold(5, shuffle=True).",
             UndefinedMetricWarning,
-            stacklevel=3,
         )
     return labels
 

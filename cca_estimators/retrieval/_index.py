@@ -1,6 +1,5 @@
 """Retrieval across views: a gallery that is embedded once and then answers queries."""
 
-import warnings
 from collections.abc import Collection, Mapping
 from itertools import chain, zip_longest
 from numbers import Integral
@@ -15,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cca_estimators import _reading, _storage
 from cca_estimators._base import _restored_on_error
-from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
+from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context, warn_user
 from cca_estimators.metrics._scorers import _metric_of, rows_there
 from cca_estimators.retrieval import _backends, _ids, _search, _shards, _stream
 from cca_estimators.views import Views
@@ -593,11 +592,7 @@ def _without_own(distances, rows):
 
 
 def _warn_of_missing(n_missing, n_samples):
-    warnings.warn(
-        f"Rows of NaN are left out of the gallery: {n_missing} of {n_samples}.",
-        UserWarning,
-        stacklevel=7,
-    )
+    warn_user(f"Rows of NaN are left out of the gallery: {n_missing} of {n_samples}.")
 
 
 def _named_views(X):

@@ -111,16 +111,20 @@ def test_without_labels_groups_are_held_out_too(data):
     assert not np.isin(groups[valid], groups[train]).any()
 
 
-def test_groups_of_rows_that_lack_a_partner_are_left_out_with_them(data):
+def test_groups_of_rows_that_lack_a_partner_are_whole_too(data):
     X, y, groups = data
     X = Views({name: rows.copy() for name, rows in X.items()})
     X["audio"][:6] = np.nan
     with pytest.warns(UserWarning, match="taken for missing"):
-        CDCCA(**STOP, callbacks=[Rows()]).fit(X, y, groups=groups)
+        DCCA(2, **STOP, callbacks=[Rows()]).fit(X, groups=groups)
     train, valid = Rows.seen
-    kept = groups[6:]
+    kept = groups[6:]  # pairs are what it learns from
     assert len(train) + len(valid) == 154
     assert not np.isin(kept[valid], kept[train]).any()
+    with pytest.warns(UserWarning, match="taken for missing"):
+        CDCCA(**STOP, callbacks=[Rows()]).fit(X, y, groups=groups)
+    train, valid = Rows.seen  # others stand in for what is missing
+    assert not np.isin(groups[valid], groups[train]).any()
 
 
 def test_rows_of_known_groups_flatter_and_whole_groups_do_not():

@@ -238,7 +238,7 @@ def test_files_are_read_batch_by_batch(data, tmp_path):
 
 def test_unknown_devices_are_named(data):
     X, y = data
-    for device in ("cuda:17", "tpu"):
+    for device in ("cuda:17", "tpu", "gpu"):
         with pytest.raises(ValueError, match=f"device='{device}' is not there .*'cpu', or 'auto'"):
             CDCCA(**{**SMALL, "device": device}).fit(X, y)
 

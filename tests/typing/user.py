@@ -33,6 +33,7 @@ from cca_estimators import (
     load,
     make_cross_modal_scorer,
     mean_average_precision,
+    pad_sequences,
     save,
 )
 from cca_estimators.datasets import load_spoken_digits, make_views
@@ -60,11 +61,14 @@ def what_a_user_writes() -> None:
     deep = TNNCCCA(3, hidden_layer_sizes=[16], margin=0.5, early_stopping="map", random_state=0)
     assert_type(deep, TNNCCCA)
     assert_type(deep.fit(X, y), TNNCCCA)
+    assert_type(deep.fit(X[:90], y[:90], X_val=X[90:], y_val=y[90:]), TNNCCCA)
+    assert_type(deep.best_epoch_, int)
+    assert_type(pad_sequences([np.zeros((3, 2)), np.zeros((4, 2))]), np.ndarray)
     assert_type(deep.transform(X)["audio"], np.ndarray)
     assert_type(DCCA(n_components=3, hidden_layer_sizes=16).fit(X), DCCA)
     assert_type(cca_estimators.DCCA(3), DCCA)
     assert_type(cca_estimators.deep.UGACH(16).fit(X).pack(X), Views)
-    assert_type(CKCCA(n_landmarks=100).fit(X, y).score(X, y), float)
+    assert_type(CKCCA(n_landmarks=100, reg="auto").fit(X, y).score(X, y), float)
     for method in (ACMR, AGAH, CDCCA, LSTMCCCA, SDCCA, UCAL, UGACH, Contrastive):
         assert_type(method(device="cpu").score(X, y), float)
 

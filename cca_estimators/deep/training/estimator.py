@@ -1,7 +1,6 @@
 """The base of the deep estimators: towers, training through skorch, a linear head."""
 
 import copy
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from torch import nn
 from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.namespace import device_name
 from cca_estimators._base import _restored_on_error
-from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context
+from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context, warn_user
 from cca_estimators._reading.labels import n_classes_of
 from cca_estimators.deep.towers import STEP_TOWERS, MLPTower, step_tower
 from cca_estimators.deep.training.at_rest import at_rest, check_sizes
@@ -105,7 +104,6 @@ class DeepEstimator(GoingOn):
     _net_class = Net
     _held_out = HeldOut()
     _lacks_rows = False
-    _frames_to_fit = 6
 
     def fit(self, X, y=None, *, groups=None, X_val=None, y_val=None) -> Self:
         """Train the towers and fit what follows them.
@@ -217,7 +215,7 @@ class DeepEstimator(GoingOn):
         return self.net_.history
 
     @property
-    def best_epoch_(self):
+    def best_epoch_(self) -> int:
         """Number, from 1, of the epoch that the weights are of: the best one, or the last."""
         history = self.history_
         if not self.early_stopping:
@@ -688,10 +686,8 @@ def _device_or_cpu(name):
     try:
         return device_name(name)
     except ValueError:
-        warnings.warn(
+        warn_user(
             f"The estimator was trained with device={name!r}, which is not there: it is loaded to "
             "the CPU. To train it further, set device='cpu' or 'auto'.",
-            UserWarning,
-            stacklevel=4,
         )
         return "cpu"

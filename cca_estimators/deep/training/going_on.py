@@ -1,10 +1,9 @@
 """What must stay as it was for training to go on, by `partial_fit` or a warm start."""
 
-import warnings
-
 import numpy as np
 
 from cca_estimators._base import CrossModalEstimator, _check_n_rows
+from cca_estimators._compat import warn_user
 from cca_estimators._reading.labels import label_array
 
 _MAY_CHANGE = {
@@ -98,11 +97,9 @@ class GoingOn(CrossModalEstimator):
             return
         try:
             if isinstance(failure, KeyboardInterrupt):
-                warnings.warn(
+                warn_user(
                     f"Training was interrupted. {type(self).__name__} holds the weights of epoch "
                     f"{len(self.history_)}, the last whole one.",
-                    UserWarning,
-                    stacklevel=3,
                 )
         finally:
             raise failure

@@ -13,7 +13,7 @@ from cca_estimators import _ranks
 class _Normed(torch.autograd.Function):
     """Values (n, n_features) normalised by those of all ranks; with means, variances and number.
 
-    The gradient is written out: by single operations it takes a third of a step of large networks.
+    The gradient is written out, which passes over the values less often than one of its parts.
     """
 
     @staticmethod

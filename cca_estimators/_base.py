@@ -9,6 +9,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -23,6 +24,7 @@ from cca_estimators._compat import (
     validate_parameter_constraints,
     warn_user,
 )
+from cca_estimators._reading import arrays
 from cca_estimators._reading.labels import (
     is_indicator,
     label_array,
@@ -54,6 +56,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     _parameter_constraints = {"view_split": [Interval(Integral, 1, None, closed="left"), None]}
     _min_samples = 2
     _reads_dask = False
+    _works_in_place = False  # on arrays of any library, where they lie
     _takes_labels = True  # and uses them, or hands them on
     _several_labels = True
 
@@ -84,9 +87,50 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         with _restored_on_error(self):
             self._forget()
             self._check_target(X, y)
+            place = self._place_of(X)
             views = self._read_first(X, self._min_samples)
             self._fit_rows(views, self._read_labels(y, views))
+            self._settle(place)
         return self
+
+    def _place_of(self, X):
+        """Return where X lies, and the results are to lie; None: with NumPy."""
+        if not (self._works_in_place and get_config()["array_api_dispatch"]):
+            return None
+        return arrays.common_place(X if _reading.is_mapping(X) else {"X": X})
+
+    def _settle(self, place):
+        """Move the fitted attributes to where X lies."""
+        if place is not None:
+            vars(self).update(arrays.moved(self._settling(), place))
+
+    def _settling(self):
+        """Return the fitted attributes that follow X."""
+        return {}
+
+    def _check_same_place(self, place):
+        """Raise ValueError if the estimator was fitted on arrays that lie elsewhere.
+
+        One that lies with NumPy, as any that was loaded, works everywhere.
+        """
+        if not get_config()["array_api_dispatch"]:
+            return
+        for value in self._settling().values():
+            own = value if isinstance(value, dict) else {"": value}
+            for fitted in map(arrays.place_of, own.values()):
+                if fitted not in (None, place):
+                    raise self._elsewhere_error(fitted, place)
+
+    def _elsewhere_error(self, fitted, place):
+        return ValueError(
+            f"Inputs passed to {type(self).__name__}.transform() must use the same namespace and "
+            f"the same device as those passed to fit(): they lie with {arrays.place_name(place)}, "
+            f"and the estimator with {arrays.place_name(fitted)}. Move the rows, or pickle and "
+            "load the estimator: one that is loaded works everywhere."
+        )
+
+    def __getstate__(self):
+        return arrays.on_host(super().__getstate__())
 
     def _fit_rows(self, views, y):
         """Fit on the rows that are there."""
@@ -127,12 +171,15 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
             If a view is unknown, has another number of features than in `fit`, or is not finite.
         """
         check_is_fitted(self)
+        place = self._place_of(X)
+        self._check_same_place(place)
         views = self._read_again(X)
         outputs = {name: self._transform_rows(name, rows) for name, rows in views.items()}
+        if place is not None:
+            outputs = {name: place.put(output) for name, output in outputs.items()}
         if _reading.is_mapping(X):
             return Views({name: self._wrapped(outputs[name], X[name], [name]) for name in outputs})
-        hstack = np.ma.hstack if any(map(np.ma.isMA, outputs.values())) else np.hstack
-        return self._wrapped(hstack(list(outputs.values())), X, list(outputs))
+        return self._wrapped(_side_by_side(list(outputs.values())), X, list(outputs))
 
     def _transform_rows(self, name, rows):
         """Return the transform of one view, whose rows may be missing."""
@@ -187,6 +234,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         container = get_output_config("transform", self)["dense"]
         if container == "default" or output.ndim != 2 or _reading.is_dask(output):
             return output
+        output = arrays.to_host(output)
         adapter = ADAPTERS_MANAGER.adapters[container]
         return adapter.create_container(output, original, columns=self._names_out(view_names))
 
@@ -252,12 +300,19 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
                 "X is one Dask collection; CCA and CCCA take views that are Dask collections by "
                 "name, as in {'audio': X[:, :128], 'visual': X[:, 128:]}."
             )
-        dtypes = [np.float64, np.float32]
-        return validate_data(self, X, dtype=dtypes, ensure_all_finite=False, **options)
+        place = self._place_of(X)
+        if place is None:
+            X, dtypes = arrays.to_host(X), [np.float64, np.float32]
+        else:
+            dtypes = place.float_dtypes
+        X = validate_data(self, X, dtype=dtypes, ensure_all_finite=False, **options)
+        return X if place is None or place.computes else arrays.to_host(X)
 
     def _read_view(self, rows, name):
         """Return one view of a mapping as `_fit` and `_transform_view` take it."""
-        return _reading.as_numbers(rows, name)
+        in_place = self._works_in_place and _ranks.current().size == 1
+        read = _reading.where_they_lie if in_place else _reading.as_numbers
+        return read(rows, name)
 
     def _width(self, rows):
         """Return the number of features of one view."""
@@ -299,6 +354,7 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         device = "device" in self.get_params(deep=False)
+        tags.array_api_support = self._works_in_place
         return with_views(
             tags, dask=self._reads_dask, partial_fit=hasattr(self, "partial_fit"), device=device
         )
@@ -418,7 +474,7 @@ class CrossModalEstimator(ViewsTransformer):
             return {}
         if not isinstance(self.n_features_in_, dict):
             for name, rows in views.items():
-                _reading.check_finite(rows, name)
+                _reading.check_finite(arrays.to_host(rows), name)
         return {
             name: np.ones(n_rows(views[name]), bool) if rows is None else rows
             for name, rows in present.items()
@@ -433,6 +489,8 @@ class CrossModalEstimator(ViewsTransformer):
         if present is None:
             return function(name, rows)
         numbers = np.flatnonzero(present)
+        if arrays.is_of_library(rows):
+            return _with_missing(name, rows, numbers, function, n_outputs)
         shape = len(present), n_outputs
         known = function(name, rows[numbers]) if len(numbers) else np.empty((0, n_outputs))
         if known.dtype.kind == "f":
@@ -533,6 +591,30 @@ def _restored_on_error(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _with_missing(name, rows, numbers, function, n_outputs):
+    """Return what a function gives for the rows that are there, and NaN for those missing.
+
+    Libraries other than NumPy have no masks.
+    """
+    place, n_samples = arrays.place_of(rows), rows.shape[0]
+    missing = np.full((1, n_outputs), np.nan)
+    if not len(numbers):
+        return place.put(np.repeat(missing, n_samples, axis=0))
+    known = function(name, _reading.some_rows(rows, numbers))
+    missing = place.xp.astype(place.put(missing), known.dtype)
+    sources = np.full(n_samples, len(numbers))
+    sources[numbers] = np.arange(len(numbers))
+    both = place.xp.concat([known, missing], axis=0)
+    return place.xp.take(both, place.put(sources), axis=0)
+
+
+def _side_by_side(outputs):
+    place = arrays.place_of(outputs[0])
+    if place is not None:
+        return place.xp.concat(outputs, axis=1)
+    return (np.ma.hstack if any(map(np.ma.isMA, outputs)) else np.hstack)(outputs)
 
 
 def _check_n_rows(views, minimum):

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+# What scikit-learn's dispatch on the array API is made of, which it does not export: the namespace
+# of arrays, the way back to NumPy, and the precision of a device; they go when it exports them.
+from sklearn.utils._array_api import _convert_to_numpy as convert_to_numpy
+from sklearn.utils._array_api import _max_precision_float_dtype as most_precise_dtype
+from sklearn.utils._array_api import get_namespace
+
 # _openmp_effective_n_threads: as many threads as OpenMP is set to use; goes when scikit-learn
 # exports it.
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
@@ -69,9 +75,12 @@ __all__ = [
     "bitwise_count",
     "check_matplotlib_support",
     "column_names",
+    "convert_to_numpy",
     "effective_n_threads",
     "fit_context",
+    "get_namespace",
     "get_output_config",
+    "most_precise_dtype",
     "validate_parameter_constraints",
     "validate_params",
     "warn_user",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 
 from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.class_kernels import (
@@ -33,18 +33,31 @@ from cca_estimators._algebra.moments import (
     cluster_moments,
     paired_moments,
 )
+from cca_estimators._algebra.namespace import (
+    cast,
+    diagonal,
+    free_bytes,
+    joined,
+    like,
+    namespace,
+    trace,
+)
 from cca_estimators._algebra.solver import bounded, solve, with_fixed_signs
 from cca_estimators._base import CrossModalEstimator
 from cca_estimators._compat import Interval, StrOptions
+from cca_estimators._reading import arrays
+from cca_estimators._reading.arrays import is_of_library, to_host
 from cca_estimators._reading.labels import strata
 from cca_estimators.metrics import mean_average_precision
-from cca_estimators.views import n_rows
+from cca_estimators.views import n_rows, take_rows
 
 __all__ = ["CKCCA", "KCCA"]
 
 _DEFAULT_COMPONENTS = 10
 _EXACT_ROWS = 8000
 _EXACT_BYTES = 16  # of the kernels of two views, for each pair of rows
+_DEVICE_BYTES = 32  # of the kernels, their sum and its factor: all that a device holds at once
+_DEVICE_NUMBERS = 2**25  # of a kernel that are computed at once
 _ROUNDING = 1e-13
 _LEAST_VARIANCE = 1e-280
 _AUTO = "auto"
@@ -72,7 +85,8 @@ _PARAMETERS = """kernel : str, callable or dict, default="rbf"
         unit-variance variates.
     approx : {"auto", "exact", "nystroem"}, default="auto"
         Solve the problem of all rows, or that of features by landmarks (Nystroem); "auto": the
-        first for up to 8,000 rows whose two kernels fit into scikit-learn's `working_memory`.
+        first for up to 8,000 rows whose two kernels fit into scikit-learn's `working_memory`; of
+        arrays on a GPU, for as many rows `n` as its free memory holds, ``32 n^2`` bytes.
     n_landmarks : int, default=1000
         Number of rows to take as landmarks; all if there are fewer.
     random_state : int, RandomState instance or None, default=None
@@ -174,11 +188,11 @@ class KernelEmbedding(CrossModalEstimator):
         self.gamma_ = _resolved(self._by_view("gamma"), rows)
         self._choose(rows, y, kinds)
         self.kernels_ = self._kernels(kinds, rows)
-        if self._is_exact(n_samples):
+        if self._is_exact(n_samples, free_bytes(next(iter(rows.values())))):
             self._fit_exact(rows, y)
         else:
             self._fit_landmarks(rows, y)
-        self.n_components_ = len(self.correlations_)
+        self.n_components_ = self.correlations_.shape[0]
 
     def _choose(self, rows, y, kinds):
         """Replace "auto" in `reg_` and `gamma_`, if it is known."""
@@ -208,10 +222,10 @@ class KernelEmbedding(CrossModalEstimator):
         for (name, view), weights in zip(rows.items(), self._row_weights(rows, y), strict=True):
             with _reading.naming(name):
                 kernel = self.kernels_[name](view, view)
-            size = weights @ np.abs(kernel.diagonal())
+            size = weights @ np.abs(to_host(diagonal(kernel)))
             centrings.append(Centring(kernel, weights))
             kernels.append(centrings[-1].train(kernel))
-            variance = weights @ kernels[-1].diagonal()
+            variance = float(weights @ to_host(diagonal(kernels[-1])))
             self._check_varies(name, variance, size)
             ridges.append(self.reg_[name] * variance)
         try:
@@ -228,13 +242,13 @@ class KernelEmbedding(CrossModalEstimator):
         chosen = ranks.of_first(self._landmark_rows(rows, _labels_of_all(y), rng))
         self.maps_ = {}
         for (name, view), numbers in zip(rows.items(), chosen, strict=True):
-            landmarks = ranks.picked(view, numbers)
+            landmarks = _picked(view, numbers)
             with _reading.naming(name):
                 self.maps_[name] = NystroemMap(self.kernels_[name], landmarks)
         moments = self._moments(rows, y)
         for name, covariance, mean in zip(rows, moments[1:3], moments.means, strict=True):
-            self._check_varies(name, np.trace(covariance), mean @ mean)
-        ridges = [self.reg_[name] * len(c) for name, c in zip(rows, moments[1:3], strict=True)]
+            self._check_varies(name, trace(covariance), float(mean @ mean))
+        ridges = [self.reg_[name] * c.shape[0] for name, c in zip(rows, moments[1:3], strict=True)]
         solution = solve(moments, self.n_components, tuple(ridges), self._most_components())
         self.correlations_ = solution.correlations
         self.weights_ = dict(zip(rows, solution.weights, strict=True))
@@ -242,18 +256,37 @@ class KernelEmbedding(CrossModalEstimator):
 
     def _features(self, rows):
         """Yield a slice of rows and the features of each view by its landmarks."""
-        for taken, _ in _reading.blocks({name: r.reshape(len(r), -1) for name, r in rows.items()}):
-            yield taken, [self.maps_[name].transform(view[taken]) for name, view in rows.items()]
+        for taken, _ in _reading.blocks(rows):
+            yield (
+                taken,
+                [self.maps_[name].transform(view[taken, ...]) for name, view in rows.items()],
+            )
 
     def _transform_view(self, name, rows):
-        dtype = np.float32 if rows.dtype == np.float32 else np.float64
-        scales = self.correlations_ if self.weighted else 1.0
+        model = arrays.moved(self, arrays.place_of(rows))
+        xp = namespace(rows)
+        dtype = xp.float32 if rows.dtype == xp.float32 else xp.float64
+        scales = model.correlations_ if self.weighted else 1.0
         rows = as_rows(rows, name, callable(self.kernels_[name].kernel))
-        embedding = np.empty((len(rows), self.n_components_), dtype)
-        for taken, _ in _reading.blocks({name: self._kernel_sized(name, rows)}):
+        parts = []
+        for taken in model._slices(name, rows):
             with _reading.naming(name):
-                embedding[taken] = self._variates(name, rows[taken]) * scales
-        return embedding
+                parts.append(cast(model._variates(name, rows[taken, ...]) * scales, dtype))
+        return joined(parts)
+
+    def _slices(self, name, rows):
+        """Yield slices of rows whose kernels fit into a block."""
+        if is_of_library(rows):
+            width = self._kernel_sized(name, rows[:1, ...]).shape[1]
+            return gen_batches(rows.shape[0], max(1, _DEVICE_NUMBERS // width))
+        return (taken for taken, _ in _reading.blocks({name: self._kernel_sized(name, rows)}))
+
+    _works_in_place = True
+
+    def _settling(self):
+        fitted = vars(self)
+        names = ("weights_", "means_", "correlations_", "dual_coef_", "_offsets_", "X_fit_")
+        return {n: fitted[n] for n in (*names, "maps_", "kernels_") if n in fitted}
 
     def _variates(self, name, rows):
         if hasattr(self, "maps_"):
@@ -263,8 +296,8 @@ class KernelEmbedding(CrossModalEstimator):
 
     def _kernel_sized(self, name, rows):
         """Return a stand-in, without memory of its own, as wide as the kernel of the rows."""
-        width = len(self.maps_[name].landmarks if hasattr(self, "maps_") else self.dual_coef_[name])
-        return np.broadcast_to(np.zeros(1), (len(rows), width))
+        known = self.maps_[name].landmarks if hasattr(self, "maps_") else self.dual_coef_[name]
+        return np.broadcast_to(np.zeros(1), (rows.shape[0], known.shape[0]))
 
     def _kernels(self, kinds, rows):
         """Return the kernel of each view, with its parameters."""
@@ -278,10 +311,12 @@ class KernelEmbedding(CrossModalEstimator):
             kernels[name] = Kernel(kind, params, further[name], rows[name])
         return kernels
 
-    def _is_exact(self, n_rows):
+    def _is_exact(self, n_rows, free=None):
         if self.approx != "auto":
             return self.approx == "exact"
         precomputed = "precomputed" in list(self._by_view("kernel").values())
+        if free is not None:
+            return precomputed or _DEVICE_BYTES * n_rows**2 <= free
         memory = get_config()["working_memory"] * 2**20
         return precomputed or (n_rows <= _EXACT_ROWS and _EXACT_BYTES * n_rows**2 <= memory)
 
@@ -289,7 +324,7 @@ class KernelEmbedding(CrossModalEstimator):
         for name, kernel in rows.items():
             if kinds[name] != "precomputed":
                 continue
-            if kernel.shape != (len(kernel), len(kernel)):
+            if tuple(kernel.shape) != (kernel.shape[0], kernel.shape[0]):
                 raise ValueError(
                     f"View {name!r} has shape {kernel.shape}; kernel='precomputed' needs the "
                     "square kernel matrix of the training rows."
@@ -366,16 +401,17 @@ class KCCA(KernelEmbedding):
     """
 
     def _row_weights(self, rows, y):
-        return [np.full(len(view), 1.0 / len(view)) for view in rows.values()]
+        counts = map(n_rows, rows.values())
+        return [np.full(count, 1.0 / count) for count in counts]
 
     def _solve_exact(self, kernels, ridges, y):
-        n_rows = len(kernels[0])
+        n_rows = kernels[0].shape[0]
         for kernel, ridge in zip(kernels, ridges, strict=True):
             kernel /= ridge * n_rows
         n_components = min(self.n_components or n_rows, self._most_components() or n_rows)
         correlations, *duals = leading_pairs(*kernels, n_components)
-        bounded(self.n_components, len(correlations))
-        scales = [np.sqrt(n_rows - 1) / (ridge * n_rows) for ridge in ridges]
+        bounded(self.n_components, correlations.shape[0])
+        scales = [float(np.sqrt(n_rows - 1) / (ridge * n_rows)) for ridge in ridges]
         duals = [scale * dual for scale, dual in zip(scales, duals, strict=True)]
         return correlations, with_fixed_signs(*duals)
 
@@ -383,8 +419,8 @@ class KCCA(KernelEmbedding):
         return _DEFAULT_COMPONENTS if self.n_components is None else None
 
     def _landmark_rows(self, rows, y, rng):
-        n_rows = len(next(iter(rows.values())))
-        return [rng.permutation(n_rows)[: self.n_landmarks]] * len(rows)
+        order = rng.permutation(n_rows(next(iter(rows.values()))))
+        return [order[: self.n_landmarks]] * len(rows)
 
     def _moments(self, rows, y):
         scatter = PairedScatter()
@@ -483,14 +519,14 @@ class CKCCA(KernelEmbedding):
         sides = self._pairs(y)
         n_pairs = sides[0][0].sum()
         parts = [
-            class_duals(kernel, ridge * n_pairs, *side)[:2]
+            class_duals(kernel, float(ridge * n_pairs), *side)[:2]
             for kernel, ridge, side in zip(kernels, ridges, sides, strict=True)
         ]
         (dual_x, root_x), (dual_y, root_y) = parts
         correlations, (turn_x, turn_y) = class_directions(root_x, root_y)
         n_components = bounded(self.n_components, self._most_components())
         duals = [
-            np.sqrt(n_pairs) * dual @ turn[:, :n_components]
+            float(np.sqrt(n_pairs)) * dual @ like(turn[:, :n_components], dual)
             for dual, turn in ((dual_x, turn_x), (dual_y, turn_y))
         ]
         return correlations[:n_components], with_fixed_signs(*duals)
@@ -508,12 +544,12 @@ class CKCCA(KernelEmbedding):
         drawn = ranks.of_first(drawn)
         sides = self._pairs([labels[own] for labels, own in zip(y, drawn, strict=True)])
         drawn = [own[pairs > 0] for own, (pairs, _) in zip(drawn, sides, strict=True)]
-        part = {
-            name: view[np.ix_(own, own)]
-            if kinds[name] == "precomputed"
-            else ranks.picked(view, own)
-            for (name, view), own in zip(rows.items(), drawn, strict=True)
-        }
+        part = {}
+        for (name, view), own in zip(rows.items(), drawn, strict=True):
+            if kinds[name] == "precomputed":
+                part[name] = to_host(take_rows(view, own))[:, own]
+            else:
+                part[name] = to_host(_picked(view, own))
         y = [labels[own] for labels, own in zip(y, drawn, strict=True)]
         with _ranks.among(_ranks.ALONE):
             self._choose_by(part, y, kinds, gammas, regs)
@@ -586,6 +622,13 @@ def _in_proportion(classes, rng):
     return np.argsort(ranks)
 
 
+def _picked(rows, numbers):
+    """Return some rows by their numbers among those of all ranks."""
+    if is_of_library(rows):
+        return take_rows(rows, numbers)
+    return _ranks.current().picked(rows, numbers)
+
+
 def _map_of_both(variates, y):
     """Return the mean MAP of retrieval among some rows, of either direction."""
     (x, z), (of_x, of_z) = variates, y
@@ -595,7 +638,9 @@ def _map_of_both(variates, y):
 def _resolved(gammas, rows):
     """Return the numbers that settings of gamma stand for, from the training rows."""
     return {
-        name: resolved_gamma(gamma, rows[name].reshape(len(rows[name]), -1))
+        name: resolved_gamma(
+            gamma, namespace(rows[name]).reshape(rows[name], (rows[name].shape[0], -1))
+        )
         for name, gamma in gammas.items()
     }
 

@@ -8,8 +8,10 @@ from scipy.sparse import issparse
 from sklearn.base import clone
 
 from cca_estimators import _reading
+from cca_estimators._algebra.namespace import namespace
 from cca_estimators._base import ViewsTransformer
 from cca_estimators._compat import VisualBlock
+from cca_estimators._reading import arrays
 from cca_estimators.views import take_rows
 
 __all__ = ["PerView", "pad_sequences"]
@@ -185,8 +187,9 @@ class PerView(ViewsTransformer):
             if _has_steps(rows):
                 steps, real = _steps(rows)
                 y_steps = y if y is None else _repeated(y, rows)[real]
-                self.transformers_[name] = self._fitted(name, steps[real], y_steps)
-                first = steps[real][:1]
+                steps = take_rows(steps, real)
+                self.transformers_[name] = self._fitted(name, steps, y_steps)
+                first = take_rows(steps, slice(1))
             else:
                 self.transformers_[name] = self._fitted(name, rows, y)
                 first = take_rows(rows, slice(1))
@@ -205,17 +208,30 @@ class PerView(ViewsTransformer):
 
     def _applied(self, name, rows):
         if self.transformers_[name] is None:
-            return np.asarray(rows)
+            return rows if arrays.is_of_library(rows) else np.asarray(rows)
         with _naming(name):
-            output = self.transformers_[name].transform(rows)
+            output = self._placed(name, rows).transform(rows)
+        if arrays.place_of(output) is not None:
+            return output
         return _reading.as_numbers(output.toarray() if issparse(output) else output, name)
+
+    def _placed(self, name, rows):
+        """Return a transformer where the rows lie; with NumPy, as one that was loaded, it moves."""
+        transformer, place = self.transformers_[name], arrays.place_of(rows)
+        own = arrays.place_within(transformer)
+        if own not in (None, place):
+            raise self._elsewhere_error(own, place)
+        return arrays.moved(transformer, place)
 
     def _transform_view(self, name, rows):
         if self.transformers_[name] is None or not _has_steps(rows):
             return self._applied(name, rows)
         steps, real = _steps(rows)
         if real.all():
-            return self._applied(name, steps).reshape(*rows.shape[:-1], -1)
+            steps = self._applied(name, steps)
+            return namespace(steps).reshape(steps, (*rows.shape[:-1], -1))
+        if arrays.is_of_library(rows):
+            return self._transform_padded(name, rows, steps, real)
         padded = np.full((len(steps), self._n_out_[name]), np.nan, steps.dtype)
         if real.any():
             output = self._applied(name, steps[real])
@@ -223,9 +239,25 @@ class PerView(ViewsTransformer):
             padded[real] = output
         return padded.reshape(*rows.shape[:-1], -1)
 
+    def _transform_padded(self, name, rows, steps, real):
+        """Return the transform of sequences of another library, by way of its real steps."""
+        place, numbers = arrays.place_of(rows), np.flatnonzero(real)
+        output = self._applied(name, _reading.some_rows(steps, numbers))
+        padding = place.xp.astype(place.put(np.full((1, output.shape[1]), np.nan)), output.dtype)
+        sources = np.full(len(real), len(numbers))
+        sources[numbers] = np.arange(len(numbers))
+        output = _reading.some_rows(place.xp.concat([output, padding], axis=0), sources)
+        return place.xp.reshape(output, (*rows.shape[:-1], -1))
+
+    _works_in_place = True
+
+    def _place_of(self, X):
+        """Return where one array lies; each view of a mapping stays where it is."""
+        return None if _reading.is_mapping(X) else super()._place_of(X)
+
     def _read_view(self, rows, name):
-        read = _reading.as_numbers if self._own(name) is None else _reading.as_given
-        return read(rows, name)
+        in_place = self._own(name) is not None or arrays.place_of(rows) is not None
+        return (_reading.as_given if in_place else _reading.as_numbers)(rows, name)
 
     def _width(self, rows):
         shape = getattr(rows, "shape", ())
@@ -284,8 +316,9 @@ def _names_by(transformer, known):
 
 def _repeated(y, rows):
     """Return the label of each row for each of its steps."""
-    if len(y) != len(rows):
-        raise ValueError(f"y has {len(y)} rows and X has {len(rows)}: each row needs one label.")
+    y = arrays.to_host(y)
+    if len(y) != rows.shape[0]:
+        raise ValueError(f"y has {len(y)} rows and X has {rows.shape[0]}: each needs one label.")
     return np.repeat(y, rows.shape[1])
 
 
@@ -311,10 +344,13 @@ def _naming(name):
 
 def _has_steps(rows):
     """Tell whether rows are sequences of numbers."""
+    if arrays.is_of_library(rows):
+        return len(rows.shape) == 3
     return isinstance(rows, np.ndarray) and rows.ndim == 3 and rows.dtype.kind in "fiub"
 
 
 def _steps(rows):
     """Return the steps of all rows as an array with two dimensions, and which are not padding."""
-    steps = rows.reshape(-1, rows.shape[-1])
-    return steps, ~np.isnan(steps).all(axis=1)
+    xp = namespace(rows)
+    steps = xp.reshape(rows, (-1, rows.shape[-1]))
+    return steps, ~arrays.to_host(xp.all(xp.isnan(steps), axis=1))

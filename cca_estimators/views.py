@@ -96,6 +96,24 @@ class Views(dict[str, np.ndarray]):
             self[name] = rows
         return self[name]
 
+    def take(self, indices, axis=0, out=None, mode="raise") -> "Views":
+        """Return rows by their numbers, as `numpy.take` does of an array.
+
+        Parameters
+        ----------
+        indices : array of int
+            Numbers of rows.
+        axis : int, default=0
+            The rows, which is all there is to take.
+        out, mode
+            Present for the API of NumPy, and ignored.
+        """
+        return self[indices]
+
+    def __array_namespace__(self, *, api_version=None):
+        """Return NumPy, by which scikit-learn takes rows while its `array_api_dispatch` is on."""
+        return np
+
     def copy(self) -> "Views":
         """Return a shallow copy."""
         return Views(self)
@@ -237,6 +255,8 @@ def take_rows(rows, key):
         return rows.iloc[key]
     if isinstance(rows, (list, tuple)):
         return [rows[i] for i in np.arange(len(rows))[key]]
+    if hasattr(rows, "__array_namespace__") and not isinstance(rows, np.ndarray):
+        return _take_of_library(rows, key)
     if issparse(rows):
         return rows.tocsr()[key]
     if hasattr(rows, "combine_chunks"):  # an arrow table
@@ -244,6 +264,13 @@ def take_rows(rows, key):
     if isinstance(key, slice) or isinstance(rows, np.ndarray) or not hasattr(rows, "chunks"):
         return rows[key]
     return _take_h5(rows, key)
+
+
+def _take_of_library(rows, key):
+    if isinstance(key, slice):
+        return rows[key, ...]
+    xp = rows.__array_namespace__()
+    return xp.take(rows, xp.asarray(key, device=rows.device), axis=0)
 
 
 def _row_key(key, n):

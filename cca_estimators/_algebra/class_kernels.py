@@ -8,6 +8,15 @@ those with it, over ``c (D^1/2 K D^1/2 + c I)^-1_ii``.
 import numpy as np
 from scipy import linalg
 
+from cca_estimators._algebra.namespace import (
+    add_to_diagonal,
+    like,
+    namespace,
+    positive_factor,
+    solve_positive,
+)
+from cca_estimators._reading.arrays import to_host
+
 _RANK_CUT = 1e-10
 
 
@@ -35,13 +44,14 @@ def class_duals(kernel, ridge, pairs, members):
     factor : tuple
         Cholesky factor of ``D^1/2 K D^1/2 + c I``, as `scipy.linalg.cho_factor` returns it.
     """
-    roots = np.sqrt(pairs)[:, None]
+    pairs, members = like(pairs, kernel), like(members, kernel)
+    roots = namespace(pairs).sqrt(pairs)[:, None]
     kernel *= roots
     kernel *= roots.T
-    kernel[np.diag_indices_from(kernel)] += ridge
-    factor = linalg.cho_factor(kernel.T, lower=True, overwrite_a=True, check_finite=False)
-    duals = roots * linalg.cho_solve(factor, members / roots, check_finite=False)
-    gram = (members / pairs[:, None]).T @ (members - ridge * duals)
+    add_to_diagonal(kernel, ridge)
+    factor = positive_factor(kernel)
+    duals = roots * solve_positive(factor, members / roots)
+    gram = to_host((members / pairs[:, None]).T @ (members - ridge * duals))
     values, vectors = np.linalg.eigh((gram + gram.T) / 2)
     return duals, vectors * np.sqrt(np.maximum(values, 0.0)), factor
 

@@ -12,7 +12,17 @@ with `r` the correlation. For ``p = (I + A) a`` that is ``B (I + A + B)^-1 A p =
 """
 
 import numpy as np
-from scipy import linalg
+
+from cca_estimators._algebra.namespace import (
+    add_to_diagonal,
+    beside,
+    like,
+    namespace,
+    positive_factor,
+    solve_positive,
+    trace,
+)
+from cca_estimators._reading.arrays import to_host
 
 _EXTRA_VECTORS = 10
 _MAX_BLOCKS = 40
@@ -35,7 +45,7 @@ def leading_pairs(x, y, n_components):
         Fewer than `n_components` where the kernels have a lower rank.
     a, b : ndarray, shape (n, n_components)
     """
-    search = _Search(x, y, min(n_components + _EXTRA_VECTORS, len(x)))
+    search = _Search(x, y, min(n_components + _EXTRA_VECTORS, x.shape[0]))
     correlations = search.step(n_components)
     for _ in range(_MAX_BLOCKS):
         previous, correlations = correlations, search.step(n_components)
@@ -62,43 +72,49 @@ class _Search:
 
     def __init__(self, x, y, width):
         self.x, self.y = x, y
-        self.floor = np.sqrt(10 * np.finfo(float).eps * max(np.trace(x), np.trace(y)))
-        system = x + y
-        system[np.diag_indices_from(system)] += 1
-        self.factor = linalg.cho_factor(
-            system.T, lower=True, overwrite_a=True, check_finite=False
-        )  # .T: LAPACK wants columns, and works in place then
-        self.basis, self.lifted, self.variates = (np.empty((len(x), 0)) for _ in range(3))
-        self.next = np.random.default_rng(0).standard_normal((len(x), width))
+        self.floor = np.sqrt(10 * np.finfo(float).eps * max(trace(x), trace(y)))
+        self.factor = self._factor()
+        n_rows = x.shape[0]
+        self.basis, self.lifted, self.variates = (like(np.empty((n_rows, 0)), x) for _ in range(3))
+        self.next = like(np.random.default_rng(0).standard_normal((n_rows, width)), x)
+
+    def _factor(self):
+        system = self.x + self.y
+        add_to_diagonal(system, 1)
+        return positive_factor(system)
 
     def solved(self, vectors):
         """Return ``(I + A + B)^-1 vectors``."""
-        return linalg.cho_solve(self.factor, vectors, check_finite=False)
+        return solve_positive(self.factor, vectors)
 
     def step(self, n_components):
         """Add a block to the bases, and return the correlations within them."""
         block = self._new_directions(self.next)
         lifted = self.solved(self.x @ block)
         self.next = self.y @ lifted
-        self.basis = np.hstack([self.basis, block])
-        self.lifted = np.hstack([self.lifted, lifted])
-        self.variates = np.hstack([self.variates, self.next])
+        self.basis = beside(self.basis, block)
+        self.lifted = beside(self.lifted, lifted)
+        self.variates = beside(self.variates, self.next)
         a, b, v = self.basis - self.lifted, self.lifted, self.variates
         u = b + v
-        self.root_x, self.root_y = _root(u.T @ (u + a)), _root(v.T @ (v + b))
-        self.left, correlations, self.right = np.linalg.svd(self.root_x.T @ (u.T @ v) @ self.root_y)
+        inner, outer, cross = map(to_host, (u.T @ (u + a), v.T @ (v + b), u.T @ v))
+        self.root_x, self.root_y = _root(inner), _root(outer)
+        self.left, correlations, self.right = np.linalg.svd(self.root_x.T @ cross @ self.root_y)
         return correlations[:n_components]
 
     def _new_directions(self, block):
         """Return an orthonormal basis of what a block has outside the basis."""
         for _ in range(2):
-            block = np.linalg.qr(block - self.basis @ (self.basis.T @ block))[0]
-        return block[:, : len(block) - self.basis.shape[1]]
+            rest = block - self.basis @ (self.basis.T @ block)
+            block = namespace(rest).linalg.qr(rest)[0]
+        left = block.shape[0] - self.basis.shape[1]
+        return block[:, : min(left, block.shape[1])]
 
     def duals(self, n_components):
         """Return `a` and `b` of the leading correlations."""
-        p = self.basis @ (self.root_x @ self.left[:, :n_components])
-        b = self.lifted @ (self.root_y @ self.right[:n_components].T)
+        turn_x = self.root_x @ self.left[:, :n_components]
+        turn_y = self.root_y @ self.right[:n_components].T
+        p, b = self.basis @ like(turn_x, self.x), self.lifted @ like(turn_y, self.x)
         return self.solved(p + self.y @ p), b  # p less h would cancel digits
 
 

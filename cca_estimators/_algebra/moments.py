@@ -11,9 +11,23 @@ import numpy as np
 from scipy.linalg import blas
 from scipy.sparse import csr_array, diags_array, issparse
 
-_LEAST_SQUARE = {  # below, squares have fewer digits
-    np.dtype(kind): float(np.finfo(kind).tiny) / float(np.finfo(kind).eps)
-    for kind in (np.float32, np.float64)
+from cca_estimators._algebra.namespace import (
+    cast,
+    diagonal,
+    eps_of,
+    float64,
+    is_single,
+    like,
+    namespace,
+    row_sums,
+    set_diagonal,
+    trace,
+)
+from cca_estimators._reading.arrays import is_of_library
+
+_LEAST_SQUARE = {  # below, squares have fewer digits; by whether numbers are float32
+    single: float(np.finfo(kind).tiny) / float(np.finfo(kind).eps)
+    for single, kind in ((True, np.float32), (False, np.float64))
 }
 
 
@@ -50,7 +64,7 @@ class Moments(NamedTuple):
     def n_features(self):
         """Number of features of each view."""
         pairs = zip(self.means, self.spaces, strict=True)
-        return tuple(space.n_features if space else len(mean) for mean, space in pairs)
+        return tuple(space.n_features if space else mean.shape[0] for mean, space in pairs)
 
 
 class Block(NamedTuple):
@@ -79,19 +93,19 @@ class Scatter:
         self.squared_weight = 0.0
         self.mean = 0.0
         self.matrix = 0.0
-        self.eps = np.finfo(np.float64).eps
+        self.eps = float(np.finfo(np.float64).eps)
         self._far = False
 
     @_QUIET
     def update(self, rows, weights=None):
         """Add float rows, shape (n, n_features), and return them as a `Block`."""
-        self.eps = max(self.eps, np.finfo(rows.dtype).eps)
+        self.eps = max(self.eps, eps_of(rows))
         block, gram = self._squared(rows, weights)
         lost = _underflows(block.rows, gram)
-        if rows.dtype == np.float32 and (lost.any() or not np.isfinite(gram.trace())):
-            block, gram = self._squared(rows.astype(np.float64), weights)
+        if is_single(rows) and (namespace(gram).any(lost) or not np.isfinite(trace(gram))):
+            block, gram = self._squared(float64(rows), weights)
             lost = _underflows(block.rows, gram)
-        self.lost = self.lost | lost
+        self.lost = lost | self.lost
         _add_outer(gram, -block.weight, block.offset, block.offset)
         squared_weight = block.weight if weights is None else float(weights @ weights)
         self._add(block.weight, squared_weight, (block.mean, block.rest), gram)
@@ -101,18 +115,20 @@ class Scatter:
         """Return rows as a `Block`, and their inner products, which are not centred yet."""
         if not self._far:
             block = _as_they_are(rows, weights)
-            gram = _float64(block.rows.T @ block.rows)
+            gram = float64(block.rows.T @ block.rows)
             # centre before squaring where the squared mean exceeds the variance
-            self._far = bool(np.any(2 * block.weight * block.mean**2 > gram.diagonal()))
+            squares = 2 * block.weight * block.mean**2
+            self._far = bool(namespace(gram).any(squares > diagonal(gram)))
         if self._far:
             block = _centred(rows, weights)
-            gram = _float64(block.rows.T @ block.rows)
+            gram = float64(block.rows.T @ block.rows)
         return block, gram
 
     def merge(self, other, scale=1.0):
         """Add another scatter with its weights multiplied by `scale`."""
         if not other.weight:
             return
+        scale = float(scale)  # other libraries do not take numbers of NumPy
         self.eps = max(self.eps, other.eps)
         self.lost = self.lost | other.lost
         self._add(
@@ -153,7 +169,7 @@ class Cross:
     @_QUIET
     def update(self, x, y):
         """Add the aligned `Block` of each view."""
-        matrix = _float64(x.rows.T @ y.rows)
+        matrix = float64(x.rows.T @ y.rows)
         _add_outer(matrix, -x.weight, x.offset, y.offset)
         self._add(x.weight, ((x.mean, x.rest), (y.mean, y.rest)), matrix)
 
@@ -161,6 +177,7 @@ class Cross:
         """Add another cross scatter with its weights multiplied by `scale`."""
         if not other.weight:
             return
+        scale = float(scale)
         means = zip(other.means, other.rests, strict=True)
         self._add(scale * other.weight, tuple(means), scale * other.matrix)
 
@@ -223,16 +240,17 @@ class ClassScatter:
             as its classes together.
         """
         alike = self._uniform and not issparse(members)
-        members = class_members(members, len(self._counts))
+        members = class_members(members, len(self._row_weights))
         weights = None if alike else members @ self._row_weights
-        block = self.scatter.update(rows, weights)
+        block = self.scatter.update(rows, None if alike else like(weights, rows))
         self._reference = block.mean if self._reference is None else self._reference
-        counts = members.sum(axis=0)[:, None]
+        counts = like(members.sum(axis=0)[:, None], rows)
         if weights is not None:
             members = diags_array(1 / np.sqrt(weights)) @ members  # rows were scaled by the root
-        sums = members.T.astype(block.rows.dtype) @ block.rows
-        self._sums += sums + counts * (block.mean - block.offset - self._reference + block.rest)
-        self._counts += counts
+        sums = _class_sums(members, block.rows)
+        shift = block.mean - block.offset - self._reference + block.rest
+        self._sums = sums + counts * shift + self._sums
+        self._counts = counts + like(self._counts, counts)
         return block
 
     def merge(self, other):
@@ -269,14 +287,15 @@ class MergedClasses(NamedTuple):
         merged = Scatter()
         for scatter, weight in zip(scatters, row_weights, strict=True):
             merged.merge(scatter, weight)
-        means, rests = zip(*((scatter.mean, scatter.rest) for scatter in scatters), strict=True)
-        rests = [np.broadcast_to(rest, mean.shape) for mean, rest in zip(means, rests, strict=True)]
-        return cls(merged, np.array(means), np.array(rests))
+        stack = namespace(scatters[0].mean).stack
+        means = [scatter.mean for scatter in scatters]
+        return cls(merged, stack(means), stack([0.0 * s.mean + s.rest for s in scatters]))
 
     @property
     def relative_means(self):
         """Means of the classes less that of the first one."""
-        return _apart((self.class_means, self.rests), (self.class_means[0], self.rests[0]))
+        first = self.class_means[:1, :], self.rests[:1, :]
+        return _apart((self.class_means, self.rests), first)
 
 
 def overflow_error(name, feature):
@@ -309,7 +328,7 @@ def varying(deviations, means, eps):
     eps : float
         Relative spacing of the floating point numbers of the data.
     """
-    return deviations > eps * np.abs(means)
+    return deviations > eps * abs(means)
 
 
 def paired_moments(scatter):
@@ -379,6 +398,7 @@ def cluster_moments(x, y, pair_weights, cross=None, pair_weight=0.0):
 
 def _between(x, y, pair_weights):
     x, y = (side.relative_means for side in (x, y))
+    pair_weights = like(pair_weights, x)
     x, y = (means - pair_weights @ means for means in (x, y))
     return (x * pair_weights[:, None]).T @ y
 
@@ -397,9 +417,9 @@ def _moments(x, y, xy, norm_x, norm_y):
 def _covariance(scatter, norm):
     """Return the covariance; a variance that float64 cannot hold is NaN."""
     covariance = scatter.matrix / norm
-    lost = scatter.lost & (covariance.diagonal() < _LEAST_SQUARE[np.dtype(np.float64)])
-    if lost.any():
-        covariance[lost, lost] = np.nan
+    lost = (diagonal(covariance) < _LEAST_SQUARE[False]) & scatter.lost
+    if namespace(covariance).any(lost):
+        covariance = set_diagonal(covariance, lost, np.nan)
     return covariance
 
 
@@ -417,33 +437,50 @@ def _moved(mean, shift):
 
 def _underflows(rows, gram):
     """Tell in which columns squares lose digits, or vanish, for being small."""
-    small = gram.diagonal() < len(rows) * _LEAST_SQUARE[rows.dtype]
-    if small.any():
-        small[small] = rows[:, small].any(axis=0)
-    return small
+    xp = namespace(gram)
+    small = diagonal(gram) < rows.shape[0] * _LEAST_SQUARE[is_single(rows)]
+    return small & xp.any(rows != 0, axis=0) if xp.any(small) else small
 
 
 def _as_they_are(rows, weights):
     if weights is None:
-        mean = _float64(np.ones(len(rows), rows.dtype) @ rows) / len(rows)
-        return Block(rows, float(len(rows)), mean, mean)
-    weight = float(weights.sum())
-    mean = _float64(weights.astype(rows.dtype) @ rows) / weight
-    rows = rows * np.sqrt(weights).astype(rows.dtype)[:, None]
+        weight = float(rows.shape[0])
+        mean = float64(row_sums(None, rows)) / weight
+        return Block(rows, weight, mean, mean)
+    weight = float(namespace(weights).sum(weights))
+    mean = float64(cast(weights, rows.dtype) @ rows) / weight
+    rows = rows * cast(namespace(weights).sqrt(weights), rows.dtype)[:, None]
     return Block(rows, weight, mean, mean)
 
 
 def _centred(rows, weights):
     """Centre a copy of the rows, twice: the mean of what is left is exact to the last digit."""
-    weights = np.ones(len(rows)) if weights is None else weights
-    weight = weights.sum()
-    first = (weights @ rows / weight).astype(rows.dtype)
+    xp = namespace(rows)
+    weights = like(np.ones(rows.shape[0]), rows) if weights is None else weights
+    weight = float(xp.sum(weights))
+    first = cast(_weighted_sum(weights, rows) / weight, rows.dtype)
     rows = rows - first
-    rest = weights @ rows / weight
-    rows -= rest.astype(rows.dtype)
-    rows *= np.sqrt(weights).astype(rows.dtype)[:, None]
-    mean, rest = _moved((first.astype(np.float64), 0.0), rest)
-    return Block(rows, float(weight), mean, np.zeros_like(rest), rest)
+    rest = _weighted_sum(weights, rows) / weight
+    rows -= cast(rest, rows.dtype)
+    rows *= cast(xp.sqrt(weights), rows.dtype)[:, None]
+    mean, rest = _moved((float64(first), 0.0), rest)
+    return Block(rows, weight, mean, xp.zeros_like(rest), rest)
+
+
+def _weighted_sum(weights, rows):
+    """Return the sum in float64."""
+    return weights @ (float64(rows) if is_of_library(rows) else rows)
+
+
+def _class_sums(members, rows):
+    """Return the sums of the rows of each class, by a sparse indicator that may be weighted."""
+    if not is_of_library(rows):
+        return members.T.astype(rows.dtype) @ rows
+    if not np.array_equal(members.indptr, np.arange(rows.shape[0] + 1)):
+        return cast(like(members.T.toarray(), rows), rows.dtype) @ rows
+    classes, codes = np.arange(members.shape[1]), like(members.indices.astype(np.int64), rows)
+    indicator = cast(like(classes, rows)[:, None] == codes[None, :], rows.dtype)
+    return indicator @ (cast(like(members.data, rows), rows.dtype)[:, None] * rows)
 
 
 def class_members(classes, n_classes=None):
@@ -464,8 +501,7 @@ def class_members(classes, n_classes=None):
 
 def _add_outer(matrix, scale, u, v):
     """Add ``scale * outer(u, v)`` to a float64 matrix in C order, in place."""
-    blas.dger(scale, v, u, a=matrix.T, overwrite_a=True)
-
-
-def _float64(array):
-    return array.astype(np.float64, copy=False)
+    if is_of_library(matrix):
+        matrix += scale * u[:, None] * v[None, :]
+    else:
+        blas.dger(scale, v, u, a=matrix.T, overwrite_a=True)

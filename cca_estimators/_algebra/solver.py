@@ -6,7 +6,23 @@ import numpy as np
 from scipy import linalg
 
 from cca_estimators._algebra.moments import varying
+from cca_estimators._algebra.namespace import (
+    add_to_diagonal,
+    cholesky,
+    diagonal,
+    eigh,
+    like,
+    namespace,
+    solve_lower,
+    spread,
+    squared_norm,
+    submatrix,
+    svd,
+    take,
+    trace,
+)
 from cca_estimators._compat import warn_user
+from cca_estimators._reading.arrays import is_of_library, to_host
 
 _MAX_SHRINKAGE = 0.99
 _WELL_CONDITIONED = 1e-8
@@ -52,12 +68,10 @@ def shrinkage_ridge(covariance, n_rows, n_features=None):
     float
         Ridge relative to the mean variance, in [0, 99].
     """
-    n_features = n_features or len(covariance)
-    covariance = covariance / (
-        np.trace(covariance) or 1.0
-    )  # whose squares could under- or overflow
-    squares = np.vdot(covariance, covariance) / n_features**2
-    squared_mean = (np.trace(covariance) / n_features) ** 2
+    n_features = n_features or covariance.shape[0]
+    covariance = covariance / (trace(covariance) or 1.0)  # whose squares could under- or overflow
+    squares = squared_norm(covariance) / n_features**2
+    squared_mean = (trace(covariance) / n_features) ** 2
     denominator = (n_rows + 1) * (squares - squared_mean / n_features)
     shrinkage = (squares + squared_mean) / denominator if denominator > 0 else 1.0
     shrinkage = min(shrinkage, _MAX_SHRINKAGE)
@@ -114,15 +128,12 @@ def leading_pairs(matrix, n_pairs):
         if matrix.shape[0] < matrix.shape[1]:
             right, values, left = leading_pairs(matrix.T, n_pairs)
             return left, values, right
-        last = matrix.shape[1] - 1
-        span = linalg.eigh(
-            matrix.T @ matrix, subset_by_index=(last - 2 * n_pairs, last), check_finite=False
-        )[1]
-        left, values, right = linalg.svd(matrix @ span, full_matrices=False, check_finite=False)
+        _, span = eigh(matrix.T @ matrix, 2 * n_pairs + 1)
+        left, values, right = svd(matrix @ span)
         if values[n_pairs - 1] > _LEAST * values[0]:
-            return left[:, :n_pairs], values[:n_pairs], span @ right[:n_pairs].T
-    left, values, right = linalg.svd(matrix, full_matrices=False, check_finite=False)
-    return left[:, :n_pairs], values[:n_pairs], right[:n_pairs].T
+            return left[:, :n_pairs], values[:n_pairs], span @ right[:n_pairs, :].T
+    left, values, right = svd(matrix)
+    return left[:, :n_pairs], values[:n_pairs], right[:n_pairs, :].T
 
 
 def _in_features(weights, mean, space):
@@ -131,8 +142,10 @@ def _in_features(weights, mean, space):
 
 def with_fixed_signs(weights_x, weights_y):
     """Return pairs of columns of which the largest entry of the first is positive."""
-    largest = np.abs(weights_x).argmax(axis=0)
-    signs = np.where(weights_x[largest, np.arange(weights_x.shape[1])] < 0, -1.0, 1.0)
+    weights = to_host(weights_x)
+    largest = np.abs(weights).argmax(axis=0)
+    signs = np.where(weights[largest, np.arange(weights.shape[1])] < 0, -1.0, 1.0)
+    signs = like(signs, weights_x)
     return weights_x * signs, weights_y * signs
 
 
@@ -157,42 +170,40 @@ class Whitener:
     """
 
     def __init__(self, covariance, mean, ridge, eps, n_features):
-        variances = covariance.diagonal()
-        absolute = ridge * variances.sum() / n_features
-        self._n_columns = len(covariance)
-        self._varies = np.flatnonzero(varying(np.sqrt(variances), mean, eps))
-        self._scales = np.sqrt(variances[self._varies] + absolute)[:, None]
-        correlation = _submatrix(covariance, self._varies)
-        correlation[np.diag_indices_from(correlation)] += absolute
+        xp, variances = namespace(covariance), diagonal(covariance)
+        absolute = float(ridge * xp.sum(variances) / n_features)
+        self._n_columns = covariance.shape[0]
+        self._varies = np.flatnonzero(to_host(varying(xp.sqrt(variances), mean, eps)))
+        self._scales = xp.sqrt(take(variances, self._varies) + absolute)[:, None]
+        correlation = submatrix(covariance, self._varies)
+        add_to_diagonal(correlation, absolute)
         correlation /= self._scales
         correlation /= self._scales.T
-        self._factor = _cholesky(correlation)
-        self._root = _inverse_root(correlation, eps) if self._factor is None else None
+        self._factor, self._root = _factorised(correlation, eps)
 
     def whiten(self, matrix):
         """Return ``K' A`` for `A` of shape (n_features, n)."""
-        scaled = matrix[self._varies] / self._scales
+        scaled = take(matrix, self._varies) / self._scales
         if self._factor is None:
             return self._root.T @ scaled
-        return linalg.solve_triangular(self._factor, scaled, lower=True, check_finite=False)
+        return solve_lower(self._factor, scaled)
 
     def directions(self, matrix):
         """Return ``K A`` for `A` of shape (rank, n)."""
         if self._factor is None:
             directions = self._root @ matrix
         else:
-            directions = linalg.solve_triangular(
-                self._factor, matrix, trans="T", lower=True, check_finite=False
-            )
-        full = np.zeros((self._n_columns, matrix.shape[1]))
-        full[self._varies] = directions / self._scales
-        return full
+            directions = solve_lower(self._factor, matrix, transposed=True)
+        return spread(directions / self._scales, self._varies, self._n_columns)
 
 
-def _submatrix(covariance, kept):
-    if len(kept) == len(covariance):
-        return covariance.copy()
-    return covariance[np.ix_(kept, kept)]
+def _factorised(correlation, eps):
+    """Return the Cholesky factor of a well conditioned matrix, or else `K` with ``K' R K = I``."""
+    if is_of_library(correlation):
+        root = _inverse_factor(correlation)
+        return None, _inverse_root(correlation, eps) if root is None else root
+    factor = _cholesky(correlation)
+    return factor, _inverse_root(correlation, eps) if factor is None else None
 
 
 def _cholesky(correlation):
@@ -205,11 +216,25 @@ def _cholesky(correlation):
     return factor if reciprocal_condition > _WELL_CONDITIONED else None
 
 
+def _inverse_factor(correlation):
+    """Return ``L^-T`` of a well conditioned matrix ``L L'``, or None, by products and one solve."""
+    factor = cholesky(correlation) if correlation.shape[0] else None
+    if factor is None:
+        return None
+    xp = namespace(factor)
+    identity = xp.eye(factor.shape[0], dtype=factor.dtype, device=factor.device)
+    inverse = solve_lower(factor, identity)
+    norms = (xp.max(xp.sum(xp.abs(m), axis=0)) for m in (correlation, inverse.T @ inverse))
+    return inverse.T if float(next(norms) * next(norms)) < 1 / _WELL_CONDITIONED else None
+
+
 def _inverse_root(correlation, eps):
     """Return `K` with ``K' R K = I`` on the range of `R`."""
-    eigenvalues, vectors = linalg.eigh(correlation, check_finite=False)
-    keep = eigenvalues > len(correlation) * 10 * eps * eigenvalues.max(initial=0.0)
-    return vectors[:, keep] / np.sqrt(eigenvalues[keep])
+    eigenvalues, vectors = eigh(correlation)
+    values = to_host(eigenvalues)
+    keep = np.flatnonzero(values > len(values) * 10 * eps * values.max(initial=0.0))
+    roots = namespace(eigenvalues).sqrt(take(eigenvalues, keep))
+    return take(vectors, keep, axis=1) / roots
 
 
 def bounded(n_components, rank):

@@ -13,6 +13,19 @@ from sklearn.utils import gen_batches
 
 from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.moments import constant_error, overflow_error, varying
+from cca_estimators._algebra.namespace import (
+    cast,
+    copied,
+    eps_of,
+    float64,
+    is_single,
+    joined,
+    like,
+    mean64,
+    namespace,
+    trace,
+)
+from cca_estimators._reading.arrays import is_of_library, to_host
 
 _BLOCK_BYTES = 2**25
 
@@ -67,7 +80,7 @@ class HeldRows:
         """Return these rows and those of views, which are copied."""
         names = list(views)
         blocks = [
-            {name: rows.copy() for name, rows in zip(names, block, strict=True)}
+            {name: copied(rows) for name, rows in zip(names, block, strict=True)}
             for _, block in _reading.blocks(views)
         ]
         return self.added(HeldRows(blocks, labels))
@@ -75,12 +88,12 @@ class HeldRows:
     @property
     def n_rows(self):
         """Number of rows."""
-        return sum(len(next(iter(block.values()))) for block in self.blocks)
+        return sum(next(iter(block.values())).shape[0] for block in self.blocks)
 
     def joined(self):
         """Return the views, each as one array."""
         names = self.blocks[0] if self.blocks else ()
-        return {name: np.concatenate([block[name] for block in self.blocks]) for name in names}
+        return {name: joined([block[name] for block in self.blocks]) for name in names}
 
 
 def rows_take_less(n_rows, widths, n_classes):
@@ -140,18 +153,19 @@ class RowSpace:
     """
 
     def __init__(self, rows, name, scaled=False):
-        self._rows, self._name = np.asarray(rows[:]).reshape(len(rows), -1), name
-        self.n_features = self._rows.shape[1]
+        rows = rows if is_of_library(rows) else np.asarray(rows[:])
+        self._rows, self._name = namespace(rows).reshape(rows, (rows.shape[0], -1)), name
+        self._n_rows, self.n_features = self._rows.shape
         self._single = _squares_fit_float32(self._rows)
-        self.eps = np.finfo(_reading.float_of(self._rows.dtype)).eps
-        self.mean = np.concatenate([self._mean(taken) for taken in self._slices()])
+        self.eps = eps_of(self._rows) if is_single(rows) else float(np.finfo(np.float64).eps)
+        self.mean = joined([self._mean(taken) for taken in self._slices()])
         self._divisors = self._deviations(scaled) if scaled else None
         gram = self._gram()
         centred = _double_centred(gram)
-        if not scaled and gram.trace() > 2 * centred.trace():
+        if not scaled and trace(gram) > 2 * trace(centred):
             self._divisors = self._deviations(scaled)  # the squared means would cancel: take off
             centred = self._gram()
-        self._factorise(centred)
+        self._factorise(to_host(centred))
 
     @property
     def rank(self):
@@ -160,25 +174,29 @@ class RowSpace:
 
     def in_features(self, weights, mean):
         """Return weights of shape (rank, n) and a mean, in coordinates, among the features."""
-        directions = self._directions(np.column_stack([weights, mean]))
-        divisors = 1.0 if self._divisors is None else self._divisors
-        scales = np.where(np.isfinite(divisors), divisors, 0.0)
+        directions = self._directions(np.column_stack([to_host(weights), to_host(mean)]))
+        if self._divisors is None:
+            return directions[:, :-1], self.mean + directions[:, -1]
+        xp = namespace(directions)
+        scales = xp.where(xp.isfinite(self._divisors), self._divisors, 0.0)
         return directions[:, :-1], self.mean + scales**2 * directions[:, -1]
 
     def _directions(self, weights):
         """Return ``Q w``, divided by what the features were divided by."""
-        combined = np.zeros((len(self._rows), weights.shape[1]))
+        combined = np.zeros((self._n_rows, weights.shape[1]))
         combined[self._pivots] = linalg.solve_triangular(
             self._triangle, weights, trans="T", lower=True, check_finite=False
         )
-        total = combined.sum(axis=0)
-        directions = np.empty((self.n_features, weights.shape[1]))
-        for taken in self._slices():
-            block, offset = self._prepared(taken)
-            directions[taken] = block.T @ combined.astype(block.dtype)
-            if offset is not None:
-                directions[taken] -= np.outer(offset, total)
+        total, combined = combined.sum(axis=0), like(combined, self._rows)
+        directions = joined([self._combined(taken, combined, total) for taken in self._slices()])
         return directions if self._divisors is None else directions / self._divisors[:, None]
+
+    def _combined(self, taken, combined, total):
+        block, offset = self._prepared(taken)
+        directions = float64(block.T @ cast(combined, block.dtype))
+        if offset is not None:
+            directions -= offset[:, None] * like(total, block)[None, :]
+        return directions
 
     def _factorise(self, gram):
         if not gram.any():
@@ -187,73 +205,81 @@ class RowSpace:
         factor, pivots, rank, _ = linalg.lapack.dpstrf(gram.T, lower=1, tol=rounding)
         self._pivots = pivots[:rank] - 1
         self._triangle = factor[:rank, :rank]
-        self.coordinates = np.empty((len(gram), rank))
-        self.coordinates[pivots - 1] = np.tril(factor)[:, :rank]
+        coordinates = np.empty((len(gram), rank))
+        coordinates[pivots - 1] = np.tril(factor)[:, :rank]
+        self.coordinates = like(coordinates, self._rows)
 
     def _gram(self):
-        gram = np.zeros((len(self._rows),) * 2)
+        gram = 0.0
         for taken in self._slices():
             block, _ = self._prepared(taken)
-            gram += block @ block.T
-            if not np.isfinite(gram.trace()):
-                squares = (block * block).sum(axis=0)
+            product = float64(block @ block.T)
+            product += gram
+            gram = product
+            if not np.isfinite(trace(gram)):
+                squares = to_host(namespace(block).sum(block * block, axis=0))
                 raise overflow_error(self._name, taken.start + np.isfinite(squares).argmin())
         return gram
 
     def _slices(self):
         """Yield slices of features, of which all rows are computed at once."""
-        width = max(1, _BLOCK_BYTES // (8 * len(self._rows)))
+        width = max(1, _BLOCK_BYTES // (8 * self._n_rows))
         yield from gen_batches(self.n_features, width)
 
     def _floats(self, taken):
         block = self._rows[:, taken]
-        dtype = np.dtype(np.float32) if self._single else np.dtype(np.float64)
-        return block.astype(dtype, copy=False)
+        xp = namespace(block)
+        return cast(block, xp.float32 if self._single else xp.float64)
 
     def _mean(self, taken):
         block = self._floats(taken)
+        xp = namespace(block)
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = block.mean(axis=0, dtype=np.float64)
-        if not np.isfinite(mean).all():
-            _reading.check_finite(block, self._name, start=(0, taken.start))
+            mean = mean64(block)
+        if not xp.all(xp.isfinite(mean)):
+            _reading.check_finite(to_host(block), self._name, start=(0, taken.start))
         return mean
 
     def _deviations(self, scaled):
         """Return what to divide each feature by: infinity if it varies by rounding only."""
         centred = (_centred(self._floats(taken), self.mean[taken]) for taken in self._slices())
-        deviations = np.concatenate([_root_mean_square(block) for block in centred])
+        deviations = joined([_root_mean_square(block) for block in centred])
         varies = varying(deviations, self.mean, self.eps)
-        return np.where(varies, deviations if scaled else 1.0, np.inf)
+        xp = namespace(deviations)
+        return xp.where(varies, deviations if scaled else xp.ones_like(deviations), np.inf)
 
     def _prepared(self, taken):
         """Return floats, and what is to be taken off them yet, or None."""
         block, mean = self._floats(taken), self.mean[taken]
         if self._divisors is None:
             return block, mean
-        return _centred(block, mean) / self._divisors[taken].astype(block.dtype), None
+        return _centred(block, mean) / cast(self._divisors[taken], block.dtype), None
 
 
 def _squares_fit_float32(rows):
     """Tell whether rows are float32, and neither so large nor so small that squares lose digits."""
-    if rows.dtype != np.float32:
+    if not is_single(rows):
         return False
-    largest = max(float(rows.max()), -float(rows.min()))
+    xp = namespace(rows)
+    largest = max(float(xp.max(rows)), -float(xp.min(rows)))
     return 1e-12 < largest < 1e15
 
 
 def _root_mean_square(block):
     """Return that of each column, however large or small its values are."""
-    largest = np.abs(block).max(axis=0)
-    scaled = block / np.where(largest > 0, largest, 1)
-    return largest * np.sqrt((scaled * scaled).mean(axis=0))
+    xp = namespace(block)
+    largest = xp.max(xp.abs(block), axis=0)
+    scaled = block / xp.where(largest > 0, largest, xp.ones_like(largest))
+    return largest * xp.sqrt(xp.mean(scaled * scaled, axis=0))
 
 
 def _centred(block, mean):
-    block = block - mean.astype(block.dtype)
-    block -= block.mean(axis=0)  # what rounding has left
+    block = block - cast(mean, block.dtype)
+    block -= namespace(block).mean(block, axis=0)  # what rounding has left
     return block
 
 
 def _double_centred(gram):
-    means = gram.mean(axis=0)
-    return gram - means - means[:, None] + means.mean()
+    xp = namespace(gram)
+    means = xp.mean(gram, axis=0)
+    return gram - means - means[:, None] + xp.mean(means)

@@ -10,10 +10,12 @@ from sklearn import get_config
 from sklearn.utils import gen_batches
 
 from cca_estimators._compat import column_names, warn_user
+from cca_estimators._reading.arrays import is_of_library, place_of, to_host
 from cca_estimators.views import array_of_list, check_name, n_rows, take_rows
 
 ARRAY_NAMES = ("first", "second")
 _BLOCK_BYTES = 2**25
+_DEVICE_BLOCK_BYTES = 2**28  # where products are fast and launches are not
 _FLOATS = (np.float32, np.float64)
 
 
@@ -174,8 +176,9 @@ def blocks(views):
     A block takes at most a fixed amount of memory, or scikit-learn's `working_memory` if that is
     less.
     """
-    budget = min(_BLOCK_BYTES, get_config()["working_memory"] * 2**20)
-    row_bytes = sum(prod(rows.shape[1:]) * float_of(rows.dtype).itemsize for rows in views.values())
+    most = _DEVICE_BLOCK_BYTES if any(map(is_of_library, views.values())) else _BLOCK_BYTES
+    budget = min(most, get_config()["working_memory"] * 2**20)
+    row_bytes = sum(prod(rows.shape[1:]) * _itemsize(rows) for rows in views.values())
     size = max(1, int(budget / row_bytes))
     n_samples = next(iter(views.values())).shape[0]
     for taken in gen_batches(n_samples, size) if n_samples else ():  # a chunk may be empty
@@ -187,6 +190,8 @@ def present_rows(rows):
 
     A row that is NaN throughout, or a sequence without a real step, stands for a missing partner.
     """
+    if is_of_library(rows):
+        return _present_elsewhere(rows)
     in_memory = isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap)
     if not in_memory or rows.dtype.kind != "f":
         return None
@@ -200,8 +205,23 @@ def present_rows(rows):
     return present
 
 
+def _present_elsewhere(rows):
+    """Return what `present_rows` does, of an array of another library, as a NumPy array."""
+    xp = place_of(rows).xp
+    if not xp.isdtype(rows.dtype, "real floating"):
+        return None
+    flat = xp.reshape(rows, (rows.shape[0], -1))
+    missing = xp.isnan(flat[:, 0])
+    if not xp.any(missing):
+        return None
+    missing = to_host(missing & xp.all(xp.isnan(flat), axis=1))
+    return ~missing if missing.any() else None
+
+
 def some_rows(rows, numbers):
     """Return some rows of an array in memory, or what reads them from a file when it is sliced."""
+    if is_of_library(rows):
+        return take_rows(rows, numbers)
     if isinstance(rows, np.ndarray) and not isinstance(rows, np.memmap):
         return rows[numbers]
     return _RowsInFile(rows, numbers)
@@ -227,10 +247,27 @@ class _RowsInFile:
 
 
 def _flat_block(rows, taken, name):
+    if is_of_library(rows):
+        return _block_elsewhere(rows, taken, name)
     block = np.asarray(rows[taken])
     block = block.reshape(len(block), -1).astype(float_of(block.dtype), copy=False)
     check_finite(block, name, (taken.start, 0))
     return block
+
+
+def _block_elsewhere(rows, taken, name):
+    xp = place_of(rows).xp
+    block = xp.reshape(rows[taken, ...], (taken.stop - taken.start, -1))
+    block = xp.astype(block, xp.float32 if block.dtype == xp.float32 else xp.float64, copy=False)
+    if not xp.all(xp.isfinite(xp.sum(block, axis=0))):  # else finite sums of finite columns
+        check_finite(to_host(block), name, (taken.start, 0))
+    return block
+
+
+def _itemsize(rows):
+    if is_of_library(rows):
+        return 4 if rows.dtype == place_of(rows).xp.float32 else 8
+    return float_of(rows.dtype).itemsize
 
 
 def float_of(dtype):
@@ -290,8 +327,8 @@ def as_numbers(rows, name):
         rows = _of_dask(rows, name)
     elif hasattr(rows, "iloc"):  # a DataFrame, whatever its columns are called
         rows = np.asarray(rows)
-    elif hasattr(rows, "detach"):
-        rows = of_tensor(rows)
+    elif is_of_library(rows):
+        rows = to_host(rows)
     elif not (isinstance(rows, np.ndarray) or hasattr(rows, "chunks")):  # files stay files
         rows = _of_array_like(rows, name)
     if _are_sequences(rows):
@@ -300,16 +337,29 @@ def as_numbers(rows, name):
     return _check_dtype(rows, name)
 
 
+def where_they_lie(rows, name):
+    """Return one view as `as_numbers` does, or where it lies if work is done there."""
+    place = place_of(rows)
+    if place is None or not place.computes:
+        return as_numbers(rows, name)
+    rows = rows.detach() if hasattr(rows, "detach") else rows
+    _check_shape(rows, name)
+    if place.xp.isdtype(rows.dtype, "complex floating"):
+        raise _complex_error(name)
+    return rows
+
+
 def as_given(rows, name):
     """Return one view as its transformer is to have it.
 
-    That is as it was given, but for lists, which become arrays, tensors and h5py datasets, which
-    become arrays in memory, and sequences of unequal length, which are padded by steps of NaN.
+    That is as it was given, but for lists, which become arrays, tensors (unless scikit-learn's
+    dispatch is on) and h5py datasets, which become arrays in memory, and sequences of unequal
+    length, which are padded by steps of NaN.
     """
     if isinstance(rows, (list, tuple)):
         rows = array_of_list(rows)
-    if hasattr(rows, "detach"):
-        return of_tensor(rows)
+    if is_of_library(rows):
+        return rows if place_of(rows) else to_host(rows)
     if is_dask(rows):
         return np.asarray(_of_dask(rows, name))
     if hasattr(rows, "chunks") and not hasattr(rows, "iloc"):
@@ -341,12 +391,6 @@ def _of_dask(rows, name):
     return rows.rechunk({axis: -1 for axis in range(1, rows.ndim)})
 
 
-def of_tensor(rows):
-    """Return a tensor of any type, device and history as an array."""
-    rows = rows.detach().cpu()
-    return (rows.float() if str(rows.dtype) == "torch.bfloat16" else rows).numpy()
-
-
 def _of_array_like(rows, name):
     if isinstance(rows, (list, tuple)):
         return array_of_list(rows)
@@ -375,10 +419,7 @@ def _check_shape(rows, name):
 
 def _check_dtype(rows, name):
     if rows.dtype.kind == "c":
-        raise ValueError(
-            f"View {name!r} has complex values (Complex data not supported): pass real numbers, "
-            "for example magnitudes."
-        )
+        raise _complex_error(name)
     if rows.dtype.kind in "fiub":
         return rows
     try:
@@ -388,3 +429,10 @@ def _check_dtype(rows, name):
             f"View {name!r} has dtype {rows.dtype}, and its values are not all numbers: {error}. "
             "Let a transformer in PerView make numbers of them, such as OneHotEncoder()."
         ) from error
+
+
+def _complex_error(name):
+    return ValueError(
+        f"View {name!r} has complex values (Complex data not supported): pass real numbers, for "
+        "example magnitudes."
+    )

@@ -8,6 +8,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import assert_all_finite, column_or_1d
 
 from cca_estimators._compat import warn_user
+from cca_estimators._reading.arrays import to_host
 
 
 def label_array(y, name="y", *, warn=True):
@@ -30,6 +31,7 @@ def label_array(y, name="y", *, warn=True):
     ValueError
         If a row has several labels or none, or if there are labels that cannot be sorted.
     """
+    y = to_host(y)
     shape = shape_of(y)
     if len(shape) == 0:
         raise ValueError(f"{name} is {y!r}: an array with one label for each row is needed.")
@@ -138,6 +140,7 @@ def read_labels(y, name="y", *, warn=True):
     -------
     ndarray of shape (n,), or sparse array of float64 of shape (n, n_labels), of 0 and 1
     """
+    y = to_host(y)
     if is_indicator(y):
         members = csr_array(y if issparse(y) else np.asarray(y), dtype=np.float64, copy=True)
         members.eliminate_zeros()  # which a sparse matrix may hold
@@ -147,6 +150,7 @@ def read_labels(y, name="y", *, warn=True):
 
 def is_indicator(y):
     """Tell whether labels are a matrix (n, n_labels) of 0 and 1 with two columns or more."""
+    y = to_host(y)
     shape = shape_of(y)
     if len(shape) != 2 or shape[1] is None or shape[1] < 2:
         return False

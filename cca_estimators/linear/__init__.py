@@ -21,8 +21,10 @@ from cca_estimators._algebra.moments import (
     paired_moments,
     varying,
 )
+from cca_estimators._algebra.namespace import cast, diagonal, joined, namespace, take
 from cca_estimators._algebra.solver import shrinkage_ridge, solve
 from cca_estimators._compat import Interval, StrOptions, warn_user
+from cca_estimators._reading import arrays
 from cca_estimators.linear._incremental import (
     IncrementalEstimator,
     classes_and_codes,
@@ -50,6 +52,11 @@ class LinearEmbedding(IncrementalEstimator):
 
     _reads_dask = True
     _adds_up = True  # over the ranks of a sharded fit
+    _works_in_place = True
+
+    def _settling(self):
+        fitted = vars(self)
+        return {n: fitted[n] for n in ("weights_", "means_", "correlations_") if n in fitted}
 
     def _fit(self, views, y):
         if _in_chunks(views):
@@ -77,7 +84,7 @@ class LinearEmbedding(IncrementalEstimator):
         self.weights_ = dict(zip(names, solution.weights, strict=True))
         self.means_ = dict(zip(names, solution.means, strict=True))
         self.correlations_ = solution.correlations
-        self.n_components_ = len(solution.correlations)
+        self.n_components_ = solution.correlations.shape[0]
 
     def _rotated(self, views):
         """Return the views, those of more features than rows as coordinates, and their spaces."""
@@ -90,15 +97,18 @@ class LinearEmbedding(IncrementalEstimator):
         for name, covariance, mean in zip(
             self.view_names_in_, covariances, moments.means, strict=True
         ):
-            variances = covariance.diagonal()
-            if not np.isfinite(variances).all():
-                raise overflow_error(name, np.isfinite(variances).argmin())
-            if not varying(np.sqrt(variances), mean, moments.eps).any():
+            xp, variances = namespace(covariance), diagonal(covariance)
+            finite = xp.isfinite(variances)
+            if not xp.all(finite):
+                raise overflow_error(name, arrays.to_host(finite).argmin())
+            if not xp.any(varying(xp.sqrt(variances), mean, moments.eps)):
                 raise constant_error(name)
 
     def _transform_view(self, name, rows):
-        weights = self.weights_[name] * (self.correlations_ if self.weighted else 1.0)
-        embedded = partial(_embedded, name=name, mean=self.means_[name], weights=weights)
+        fitted = self.weights_[name], self.means_[name], self.correlations_
+        weights, mean, correlations = arrays.moved(fitted, arrays.place_of(rows))
+        weights = weights * (correlations if self.weighted else 1.0)
+        embedded = partial(_embedded, name=name, mean=mean, weights=weights)
         if _reading.is_dask(rows):
             return chunks.mapped(embedded, rows, self.n_components_, _dtype_of(rows))
         return embedded(rows)
@@ -413,7 +423,7 @@ class CCCA(LinearEmbedding):
                 new, np.split(members.indices, members.indptr[1:-1]), strict=True
             ):
                 if len(rows):
-                    new[label].update(*(block[rows] for block in blocks))
+                    new[label].update(*(take(block, rows) for block in blocks))
         return self._merged_scatters(new, scatter or {})
 
     def _merged_scatters(self, scatter, other):
@@ -443,6 +453,12 @@ class CCCA(LinearEmbedding):
 
 
 def _embedded(rows, name, mean, weights):
+    if arrays.is_of_library(rows):
+        parts = [
+            cast((block - mean) @ weights, block.dtype)
+            for _, (block,) in _reading.blocks({name: rows})
+        ]
+        return joined(parts)
     embedding = np.empty((rows.shape[0], weights.shape[1]), _dtype_of(rows))
     for taken, (block,) in _reading.blocks({name: rows}):
         embedding[taken] = (block - mean) @ weights

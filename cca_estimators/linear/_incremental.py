@@ -11,7 +11,7 @@ from cca_estimators._algebra.moments import ConstantViewError
 from cca_estimators._algebra.wide import HeldRows, rows_take_less
 from cca_estimators._base import CrossModalEstimator, _restored_on_error
 from cca_estimators._compat import fit_context, warn_user
-from cca_estimators._reading import is_dask
+from cca_estimators._reading import arrays, is_dask
 from cca_estimators.views import n_rows
 
 
@@ -68,10 +68,13 @@ class IncrementalEstimator(CrossModalEstimator):
             if first:
                 self._forget()
             self._check_target(X, y)
+            place = self._place_of(X)
             views = self._read_first(X) if first else self._read_again(X)
             _check_not_dask(views)
-            self.scatter_ = self._extended(HeldRows() if first else self.scatter_, views, y)
+            scatter = HeldRows() if first else _beside(self.scatter_, views)
+            self.scatter_ = self._extended(scatter, views, y)
             self._solve_scatter()
+            self._settle(place)
         return self
 
     def merge(self, other) -> Self:
@@ -115,8 +118,12 @@ class IncrementalEstimator(CrossModalEstimator):
             if not hasattr(self, "scatter_"):
                 vars(self).update({name: vars(other)[name] for name in _seen_by(other)})
                 self.scatter_ = HeldRows()
-            self.scatter_ = self._merged(self.scatter_, other.scatter_)
+            place = arrays.place_within([self._settling(), other._settling()])
+            scatters = self.scatter_, other.scatter_
+            scatters = arrays.moved(scatters, arrays.place_within(scatters))
+            self.scatter_ = self._merged(*scatters)
             self._solve_scatter()
+            self._settle(place)
         return self
 
     def _check_mergeable(self, other):
@@ -225,6 +232,11 @@ def _check_not_dask(views):
                 f"View {name!r} is a Dask collection, which partial_fit does not read: fit does; "
                 "or call partial_fit with each chunk where it lies, and merge."
             )
+
+
+def _beside(scatter, views):
+    """Return a scatter whose arrays lie where the views do."""
+    return arrays.moved(scatter, arrays.place_of(next(iter(views.values()))))
 
 
 def _seen_by(estimator):

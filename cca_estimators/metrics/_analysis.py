@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from cca_estimators._reading.arrays import on_host
 from cca_estimators._reading.labels import read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _compared
@@ -91,6 +92,7 @@ def retrieved_classes(
     (array([1., 0.]), array(['cat', 'dog'], dtype='<U3'))
     """
     labels = query_labels, gallery_labels
+    query, gallery = on_host([query, gallery])
     compared = _compared(query, gallery, *labels, metric, k, exclude_self)
     classes, (of_query, of_gallery) = indicators(*(read_labels(one, warn=False) for one in labels))
     shares = _ranking.shares_retrieved(*compared, of_gallery, metric, k)

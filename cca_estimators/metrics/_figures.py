@@ -8,7 +8,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array
 
 from cca_estimators._compat import warn_user
-from cca_estimators._reading import of_tensor
+from cca_estimators._reading.arrays import on_host, place_of, to_host
 from cca_estimators._reading.labels import read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._relevance import relevance_of
@@ -238,6 +238,7 @@ def ndcg(
     >>> round(ndcg([[1.0, 0.0]], [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]], labels[:1], labels), 2)
     0.86
     """
+    query, gallery = on_host([query, gallery])
     compared = _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_self)
     return float(_ranking.discounted_gains(*compared, metric, k).mean())
 
@@ -304,12 +305,14 @@ def _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_s
             f"query has {query.shape[1]} columns and gallery {gallery.shape[1]}: they must be "
             "embeddings in the same space."
         )
-    if k is not None and not (isinstance(k, Integral) and 1 <= k <= len(gallery)):
-        raise ValueError(f"k={k!r} must be an int from 1 to the gallery's {len(gallery)} items.")
-    if exclude_self and len(query) != len(gallery):
+    if k is not None and not (isinstance(k, Integral) and 1 <= k <= gallery.shape[0]):
+        raise ValueError(
+            f"k={k!r} must be an int from 1 to the gallery's {gallery.shape[0]} items."
+        )
+    if exclude_self and query.shape[0] != gallery.shape[0]:
         raise ValueError(
             f"exclude_self=True is for queries that are the items themselves, but there are "
-            f"{len(query)} queries and {len(gallery)} items."
+            f"{query.shape[0]} queries and {gallery.shape[0]} items."
         )
     relevance = relevance_of(query_labels, gallery_labels, _ranking.places(gallery), exclude_self)
     _require_relevant(relevance.counts > 0)
@@ -319,15 +322,22 @@ def _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_s
 def _checked(rows, labels, name, metric):
     """Return embeddings as a finite 2-D array and their labels as a 1-D one."""
     bits = [np.uint8, bool] if metric == "hamming" else []
-    rows = of_tensor(rows) if hasattr(rows, "detach") else rows
-    rows = check_array(rows, dtype=[np.float64, np.float32, *bits], input_name=name)
-    if metric == "hamming" and not np.isin(rows, (0, 1)).all():
+    place = place_of(rows)
+    if place is None or not place.computes:
+        rows = to_host(rows)
+        rows = check_array(rows, dtype=[np.float64, np.float32, *bits], input_name=name)
+        are_bits = metric != "hamming" or np.isin(rows, (0, 1)).all()
+    else:
+        bits = [place.xp.uint8, place.xp.bool] if bits else []
+        rows = check_array(rows, dtype=[*place.float_dtypes, *bits], input_name=name)
+        are_bits = metric != "hamming" or place.xp.all((rows == 0) | (rows == 1))
+    if not are_bits:
         raise ValueError(f"{name} has values other than 0 and 1, which Hamming distance needs.")
     labels = read_labels(labels, f"{name}_labels", warn=False)
-    if labels.shape[0] != len(rows):
+    if labels.shape[0] != rows.shape[0]:
         raise ValueError(
-            f"{name} has {len(rows)} rows and {name}_labels {labels.shape[0]}: each row needs one "
-            "label."
+            f"{name} has {rows.shape[0]} rows and {name}_labels {labels.shape[0]}: each row needs "
+            "one label."
         )
     return rows, labels
 

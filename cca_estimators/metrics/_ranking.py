@@ -5,6 +5,8 @@ relevance in its lowest bit: distances between unit rows lie within (-2, 2), whe
 numbers leave one bit unused, so nothing is rounded away. The rank of an item is the number of items
 at least as similar, so tied items share the last rank of their group, and the precision at a
 relevant item is that of scikit-learn's `average_precision_score`.
+
+Arrays of other libraries are ranked where they lie, by the same keys.
 """
 
 from typing import NamedTuple
@@ -13,9 +15,21 @@ import numpy as np
 from sklearn import get_config
 from sklearn.utils import gen_batches
 
+from cca_estimators._algebra.namespace import (
+    cast,
+    count,
+    like,
+    namespace,
+    suffix_extremum,
+    take,
+    take_along_rows,
+)
+from cca_estimators._reading.arrays import is_of_library, to_host
+
 METRICS = ("cosine", "hamming")
 _PRODUCT_BYTES = 2**23  # of distances that one matrix product gives
 _BLOCK_BYTES = 2**19  # of distances that are ranked at once, small enough for the cache
+_DEVICE_BYTES = 2**28  # of both, where launches cost more than memory
 
 
 class Ranked(NamedTuple):
@@ -43,10 +57,12 @@ class Ranked(NamedTuple):
 def average_precisions(ranked, k=None):
     """Return the average precision of each query, over the full list or the first k."""
     precisions = ranked.hits / ranked.ranks
+    xp = namespace(precisions)
     if k is None:
-        return precisions.mean(axis=1)
+        return xp.mean(precisions, axis=1)
     tie = _tie_at(ranked, k)
-    total = (precisions * (ranked.relevant < tie.key)).sum(axis=1)
+    above = ranked.relevant < tie.key
+    total = xp.sum(xp.where(above, precisions, xp.zeros_like(precisions)), axis=1)
     mean, variance = tie.drawn_moments()
     total += (tie.hits_above * mean + mean**2 + variance) / k
     return total / min(k, ranked.ranks.shape[1])
@@ -69,9 +85,9 @@ def reciprocal_ranks(ranked):
 
 def interpolated_precisions(ranked, levels):
     """Return the best precision at or beyond each recall level, shape (n_queries, n_levels)."""
-    best = np.maximum.accumulate((ranked.hits / ranked.ranks)[:, ::-1], axis=1)[:, ::-1]
+    best = suffix_extremum(ranked.hits / ranked.ranks, "maximum")
     needed = np.ceil(levels * best.shape[1] - 1e-9).astype(int)
-    return best[:, np.maximum(needed, 1) - 1]
+    return take(best, np.maximum(needed, 1) - 1, axis=1)
 
 
 class _Tie(NamedTuple):
@@ -87,19 +103,20 @@ class _Tie(NamedTuple):
         """Return mean and variance of the relevant items among those drawn in random order."""
         share = self.n_relevant / self.size
         mean = self.n_drawn * share
-        left = (self.size - self.n_drawn) / np.maximum(self.size - 1, 1)
+        xp = namespace(self.size)
+        left = (self.size - self.n_drawn) / xp.maximum(self.size - 1, xp.ones_like(self.size))
         return mean, mean * (1 - share) * left
 
 
 def _tie_at(ranked, k):
     key = ranked.gallery[:, k - 1 : k] | 1
-    above = (ranked.gallery[:, :k] < key - 1).sum(axis=1)
+    above = count(ranked.gallery[:, :k] < key - 1)
     return _Tie(
         key=key,
-        size=(ranked.gallery <= key).sum(axis=1) - above,
-        n_relevant=(ranked.relevant == key).sum(axis=1),
+        size=count(ranked.gallery <= key) - above,
+        n_relevant=count(ranked.relevant == key),
         n_drawn=k - above,
-        hits_above=(ranked.relevant < key).sum(axis=1),
+        hits_above=count(ranked.relevant < key),
     )
 
 
@@ -129,7 +146,7 @@ def measure(query, gallery, relevance, metric, figures):
     queries, parts = [], []
     for block, ranked in lists:
         queries.append(block)
-        parts.append({name: figure(ranked) for name, figure in figures.items()})
+        parts.append({name: to_host(figure(ranked)) for name, figure in figures.items()})
     order = np.argsort(np.concatenate(queries))
     return {name: np.concatenate([part[name] for part in parts])[order] for name in figures}
 
@@ -140,30 +157,43 @@ def _ranked_blocks(query, gallery, relevance):
     order = np.argsort(relevance.kinds, kind="stable")
     groups = [order[counts[order] == count] for count in np.unique(counts[counts > 0])]
     for queries, keys in _key_blocks(query, gallery, relevance, groups):
-        relevance.mark(keys, queries)
-        yield queries, rank(keys, counts[queries[0]])
+        yield queries, rank(relevance.mark(keys, queries), int(counts[queries[0]]))
 
 
 def _key_blocks(query, gallery, relevance, groups):
     """Yield the queries of each group in blocks, with the keys of all items."""
-    rows, columns = _distinct_rows(gallery[relevance.order])
-    row_bytes = gallery.itemsize * len(gallery)
-    n_product, n_block = _n_rows(_PRODUCT_BYTES, row_bytes), _n_rows(_BLOCK_BYTES, row_bytes)
+    rows, columns = _distinct_rows(take(gallery, relevance.order))
+    n_product, n_block = _block_sizes(gallery)
     for group in groups:
         for batch in gen_batches(len(group), n_product):
-            product = query[group[batch]] @ rows.T
-            for block in gen_batches(len(product), n_block):
-                distance = product[block]
+            product = take(query, group[batch]) @ rows.T
+            for block in gen_batches(product.shape[0], n_block):
+                distance = product[block, ...]
                 if columns is not None:
-                    distance = distance.take(columns, axis=1)
+                    distance = take(distance, columns, axis=1)
                 queries, keys = group[batch][block], _keys(distance)
                 if relevance.own is not None:
-                    _put_last(keys, relevance.own[queries])
+                    keys = _with_last(keys, relevance.own[queries])
                 yield queries, keys
 
 
-def _put_last(keys, items):
-    keys[np.arange(len(keys)), items] = np.iinfo(keys.dtype).max - 1
+def _block_sizes(gallery):
+    """Return how many queries are multiplied with the gallery at once, and ranked at once."""
+    row_bytes = gallery.shape[0] * (4 if gallery.dtype == namespace(gallery).float32 else 8)
+    if is_of_library(gallery):
+        return (_n_rows(_DEVICE_BYTES, row_bytes),) * 2
+    return _n_rows(_PRODUCT_BYTES, row_bytes), _n_rows(_BLOCK_BYTES, row_bytes)
+
+
+def _with_last(keys, items):
+    """Return keys with one item of each row behind all others."""
+    last = int(namespace(keys).iinfo(keys.dtype).max) - 1
+    if not is_of_library(keys):
+        keys[np.arange(len(keys)), items] = last
+        return keys
+    xp, columns = namespace(keys), like(np.arange(keys.shape[1]), keys)
+    chosen = columns[None, :] == like(items, keys)[:, None]
+    return xp.where(chosen, xp.full_like(keys, last), keys)
 
 
 def discounted_gains(query, gallery, relevance, metric, k):
@@ -227,12 +257,12 @@ def shares_retrieved(query, gallery, relevance, members, metric, k):
 
 def partner_ranks(query, gallery, metric):
     """Return the rank of each query's own partner, the item of its number, shape (n,)."""
-    everything = np.arange(len(query))
+    everything = np.arange(query.shape[0])
     blocks = _key_blocks(
         -_comparable(query, metric), _comparable(gallery, metric), Pairs(everything), [everything]
     )
     ranks = [
-        (keys <= np.take_along_axis(keys, queries[:, None], axis=1)).sum(axis=1)
+        to_host(count(keys <= take_along_rows(keys, like(queries, keys)[:, None])))
         for queries, keys in blocks
     ]
     return np.concatenate(ranks)
@@ -256,7 +286,7 @@ def places(gallery):
     depends on that order, not even by rounding: a product may round the same sum differently in
     different columns.
     """
-    return np.unique(_packed(gallery), return_inverse=True)[1]
+    return np.unique(_packed(to_host(gallery)), return_inverse=True)[1]
 
 
 def _packed(rows):
@@ -269,32 +299,67 @@ def _distinct_rows(gallery):
     Equal rows get equal similarities only if computed once: a matrix product may round the same sum
     differently in different columns.
     """
-    _, first, columns = np.unique(_packed(gallery), return_index=True, return_inverse=True)
-    return (gallery, None) if len(first) == len(gallery) else (gallery[first], columns)
+    packed = _packed(to_host(gallery))
+    _, first, columns = np.unique(packed, return_index=True, return_inverse=True)
+    return (gallery, None) if len(first) == len(packed) else (take(gallery, first), columns)
 
 
 def _keys(distance):
     """Turn distances within (-2, 2), in place, into even integers of the same order."""
+    xp = namespace(distance)
     distance += 0.0  # makes -0.0 equal to 0.0 bit by bit
-    keys = distance.view(f"i{distance.itemsize}")
-    limits = np.iinfo(keys.dtype)
+    if not hasattr(distance, "view"):
+        return _keys_by_sorting(distance)
+    single = distance.dtype == xp.float32
+    keys = distance.view(xp.int32 if single else xp.int64)
+    limits = xp.iinfo(keys.dtype)
     keys ^= (keys >> (limits.bits - 1)) & limits.max
     keys <<= 1
     return keys
 
 
+def _keys_by_sorting(distance):
+    """Return twice the number of different smaller distances in each row."""
+    xp = namespace(distance)
+    order = xp.argsort(distance, axis=1)
+    ascending = take_along_rows(distance, order)
+    larger = cast(ascending[:, 1:] != ascending[:, :-1], xp.int64)
+    first = xp.zeros_like(larger[:, :1]) if larger.shape[1] else cast(order * 0, xp.int64)
+    numbers = xp.cumulative_sum(xp.concat([first, larger], axis=1), axis=1)
+    return 2 * take_along_rows(numbers, xp.argsort(order, axis=1))
+
+
 def rank(keys, n_relevant):
     """Rank lists of keys, which are sorted in place, with `n_relevant` odd ones in each row."""
+    keys, places, relevant = (_sorted_elsewhere if is_of_library(keys) else _sorted)(
+        keys, n_relevant
+    )
+    ranks = places + 1
+    hits = namespace(ranks).broadcast_to(like(np.arange(1, n_relevant + 1), ranks), ranks.shape)
+    hits = cast(hits, ranks.dtype)
+    tied = relevant[:, 1:] == relevant[:, :-1]
+    if namespace(tied).any(tied):
+        last = _last_of_ties_elsewhere if is_of_library(keys) else _last_of_ties
+        ranks, hits = last([ranks, hits], tied)
+    return Ranked(ranks, hits, relevant, keys)
+
+
+def _sorted(keys, n_relevant):
+    """Return the keys sorted, and the places and keys of the odd ones."""
     keys.sort(axis=1)
     odd = (keys.ravel().astype(np.uint8) & 1).view(bool)
     places = np.flatnonzero(odd).reshape(-1, n_relevant)
     relevant = keys.ravel()[places]
-    ranks = places - (np.arange(len(keys)) * keys.shape[1] - 1)[:, None]
-    hits = np.broadcast_to(np.arange(1, n_relevant + 1), ranks.shape)
-    tied = relevant[:, 1:] == relevant[:, :-1]
-    if tied.any():
-        ranks, hits = _last_of_ties([ranks, hits], tied)
-    return Ranked(ranks, hits, relevant, keys)
+    places -= (np.arange(len(keys)) * keys.shape[1])[:, None]
+    return keys, places, relevant
+
+
+def _sorted_elsewhere(keys, n_relevant):
+    """Return what `_sorted` does; places are floats, whose quotients all libraries know."""
+    xp = namespace(keys)
+    keys = xp.sort(keys, axis=1)
+    places = xp.reshape(xp.nonzero((keys & 1) == 1)[1], (-1, n_relevant))
+    return keys, cast(places, xp.float64), take_along_rows(keys, places)
 
 
 def _last_of_ties(values, tied):
@@ -310,18 +375,38 @@ def _last_of_ties(values, tied):
     return changed
 
 
+def _last_of_ties_elsewhere(values, tied):
+    """Return what `_last_of_ties` does: they ascend, so that it is the least of what ends one."""
+    xp, changed = namespace(tied), []
+    for each in values:
+        begun = xp.where(tied, xp.max(each), each[:, :-1])
+        changed.append(suffix_extremum(xp.concat([begun, each[:, -1:]], axis=1), "minimum"))
+    return changed
+
+
 def _comparable(rows, metric):
     """Return rows whose inner products are within (-2, 2) and order them as the metric does."""
     if metric == "hamming":
         scale = 2.0 ** -np.ceil(np.log2(rows.shape[1]) / 2)  # a power of two rounds nothing
-        return (2 * rows.astype(np.float32) - 1) * np.float32(scale)
-    return _unit_rows(rows)
+        return (2 * cast(rows, namespace(rows).float32) - 1) * float(scale)
+    return unit_rows(rows)
 
 
-def _unit_rows(rows):
+def unit_rows(rows):
     """Divide rows by their norm, safely for any magnitude; rows of zeros stay."""
+    if is_of_library(rows):
+        return _unit_rows_elsewhere(rows)
     exponents = np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1]
     rows = np.ldexp(rows, -exponents)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     norms[norms == 0] = 1
     return rows / norms + 0.0
+
+
+def _unit_rows_elsewhere(rows):
+    xp = namespace(rows)
+    largest = xp.max(xp.abs(rows), axis=1, keepdims=True)
+    exponents = xp.floor(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
+    rows = rows / xp.pow(2 * xp.ones_like(exponents), exponents)
+    norms = xp.linalg.vector_norm(rows, axis=1, keepdims=True)
+    return rows / xp.where(norms == 0, xp.ones_like(norms), norms) + 0.0

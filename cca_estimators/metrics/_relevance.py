@@ -3,6 +3,9 @@
 import numpy as np
 from scipy.sparse import issparse
 
+from cca_estimators._algebra.namespace import cast, like
+from cca_estimators._reading.arrays import is_of_library
+
 
 def relevance_of(query_labels, gallery_labels, places, exclude_self=False):
     """Return the relevance between rows with labels as `read_labels` returns them.
@@ -87,10 +90,13 @@ class SameClass:
         return self._query[queries][:, None] == self._gallery
 
     def mark(self, keys, queries):
-        """Set the lowest bit of the keys of relevant items, in the order of `order`."""
+        """Return keys, in the order of `order`, with the lowest bit of relevant items set."""
+        if is_of_library(keys):
+            query, gallery = (like(codes, keys) for codes in (self._query[queries], self._gallery))
+            return _marked(keys, query[:, None] == gallery[None, :], self.own, queries)
         for row, start, stop in zip(keys, self._starts[queries], self._stops[queries], strict=True):
             row[start:stop] |= 1
-        _unmark_own(keys, self.own, queries)
+        return _unmark_own(keys, self.own, queries)
 
 
 class SharedLabels:
@@ -126,14 +132,26 @@ class SharedLabels:
         return self._query[queries] @ self._gallery
 
     def mark(self, keys, queries):
-        """Set the lowest bit of the keys of relevant items, found once for each set of labels."""
+        """Return keys with the lowest bit of relevant items set, found once for each label set."""
+        if is_of_library(keys):
+            query, gallery = (like(part, keys) for part in (self._query[queries], self._gallery))
+            return _marked(keys, query @ gallery > 0, self.own, queries)
         kinds, which = np.unique(self.kinds[queries], return_inverse=True)
         relevant = self._sets[kinds] @ self._gallery > 0
         for kind, one in enumerate(relevant):
             keys[which == kind] |= one
-        _unmark_own(keys, self.own, queries)
+        return _unmark_own(keys, self.own, queries)
 
 
 def _unmark_own(keys, own, queries):
     if own is not None:
         keys[np.arange(len(keys)), own[queries]] &= ~1
+    return keys
+
+
+def _marked(keys, relevant, own, queries):
+    """Return keys with the lowest bit of relevant items set where they lie, own ones left out."""
+    if own is not None:
+        columns = like(np.arange(keys.shape[1]), keys)
+        relevant = relevant & (columns[None, :] != like(own[queries], keys)[:, None])
+    return keys | cast(relevant, keys.dtype)

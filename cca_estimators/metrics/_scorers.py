@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import UndefinedMetricWarning
 
 from cca_estimators._compat import warn_user
+from cca_estimators._reading import arrays, present_rows, some_rows
 from cca_estimators._reading.labels import has_label, read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._figures import _measure, ndcg
@@ -97,7 +98,7 @@ def cross_modal_scores(estimator, X, y=None) -> dict[str, float]:
     embeddings, metric = _embeddings(estimator, X)
     embeddings, y = _labelled(estimator, embeddings, y)
     pairs, embeddings, labels = _known(embeddings, y)
-    k = min(_SCORES_K, *map(len, embeddings.values()))
+    k = min(_SCORES_K, *(rows.shape[0] for rows in embeddings.values()))
     figures = {
         "map": _ranking.average_precisions,
         "mrr": _ranking.reciprocal_ranks,
@@ -178,11 +179,11 @@ class _CrossModalScorer:
 
 def _known(embeddings, y):
     """Return whole pairs, and the rows that each view has with their labels, by view name."""
-    first, second = embeddings.values()
-    labels = _labels(y, len(first))
-    if labels.shape[0] != len(first):
+    n_rows = next(iter(embeddings.values())).shape[0]
+    labels = _labels(y, n_rows)
+    if labels.shape[0] != n_rows:
         raise ValueError(
-            f"X has {len(first)} rows and y {labels.shape[0]} labels: each row needs one label."
+            f"X has {n_rows} rows and y {labels.shape[0]} labels: each row needs one label."
         )
     present = {name: rows_there(rows) for name, rows in embeddings.items()}
     if not all(rows.any() for rows in present.values()):
@@ -190,18 +191,28 @@ def _known(embeddings, y):
     missing = {name: int(np.count_nonzero(~rows)) for name, rows in present.items()}
     if any(missing.values()):
         warn_user(
-            f"Rows of NaN are left out of the figures: {missing} by view, of {len(first)}.",
+            f"Rows of NaN are left out of the figures: {missing} by view, of {n_rows}.",
         )
     whole = np.logical_and(*present.values())
-    pairs = {name: np.asarray(rows[whole]) for name, rows in embeddings.items()}
-    known = {name: np.asarray(rows[present[name]]) for name, rows in embeddings.items()}
+    pairs = {name: _some_rows(rows, whole) for name, rows in embeddings.items()}
+    known = {name: _some_rows(rows, present[name]) for name, rows in embeddings.items()}
     return pairs, known, {name: labels[rows] for name, rows in present.items()}
+
+
+def _some_rows(rows, chosen):
+    """Return the rows that a mask chooses, without a mask of their own."""
+    if arrays.is_of_library(rows):
+        return rows if chosen.all() else some_rows(rows, np.flatnonzero(chosen))
+    return np.asarray(rows[chosen])
 
 
 def rows_there(rows):
     """Tell which rows of an embedding are not missing: masked, or NaN throughout."""
     if np.ma.isMA(rows):
         return ~np.ma.getmaskarray(rows).all(axis=1)
+    if arrays.is_of_library(rows):
+        present = present_rows(rows)
+        return np.ones(rows.shape[0], bool) if present is None else present
     return ~np.isnan(rows).all(axis=1) if rows.dtype.kind == "f" else np.ones(len(rows), bool)
 
 
@@ -251,10 +262,8 @@ def _embeddings(estimator, X):
     """Return the embeddings of both views by name, and the metric to compare them by."""
     output = estimator.transform(X)
     if not isinstance(output, Mapping):
-        output = dict(zip(("first", "second"), _halves(np.asarray(output)), strict=True))
-    embeddings = {
-        name: rows if np.ma.isMA(rows) else np.asarray(rows) for name, rows in output.items()
-    }
+        output = dict(zip(("first", "second"), _halves(_read(output)), strict=True))
+    embeddings = {name: _read(rows) for name, rows in output.items()}
     if len(embeddings) != 2:
         raise ValueError(
             f"transform returned the views {list(embeddings)}: scoring needs two, so X must hold "
@@ -263,23 +272,32 @@ def _embeddings(estimator, X):
     return embeddings, _metric_of(estimator)
 
 
+def _read(rows):
+    """Return embeddings where they lie if work is done there, masked, or as an array."""
+    place = arrays.place_of(rows)
+    if np.ma.isMA(rows) or (place is not None and place.computes):
+        return rows
+    return np.asarray(arrays.to_host(rows))
+
+
 def _labelled(estimator, embeddings, y):
     """Return the embeddings and labels of the rows that have a label."""
     unlabelled = _defined(estimator, "unlabelled")
     if y is None or unlabelled is None:
         return embeddings, y
-    y = y if issparse(y) else np.asarray(y)
+    y = y if issparse(y) else np.asarray(arrays.to_host(y))
     known = has_label(y, unlabelled)
-    return {name: rows[known] for name, rows in embeddings.items()}, y[known]
+    return {name: _some_rows(rows, known) for name, rows in embeddings.items()}, y[known]
 
 
 def _halves(embedding):
+    half = embedding.shape[1] // 2
     if embedding.shape[1] % 2:
         raise ValueError(
             f"transform returned {embedding.shape[1]} columns, which are not two equal halves: "
             "an estimator of arrays must embed them as [first | second]."
         )
-    return np.hsplit(embedding, 2)
+    return embedding[:, :half], embedding[:, half:]
 
 
 def _metric_of(estimator):

@@ -13,8 +13,10 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from cca_estimators import _reading, _storage
+from cca_estimators._algebra import namespace
 from cca_estimators._base import _restored_on_error
 from cca_estimators._compat import HasMethods, Interval, StrOptions, fit_context, warn_user
+from cca_estimators._reading import arrays
 from cca_estimators.metrics._scorers import _metric_of, rows_there
 from cca_estimators.retrieval import _backends, _ids, _search, _shards, _stream
 from cca_estimators.views import Views
@@ -218,8 +220,8 @@ class CrossModalIndex(BaseEstimator):
                     n_missing += np.count_nonzero(~there)
                     self._check_numbered(some, there)
                     some = some[there] if len(some) == len(there) else some
-                if len(embedding):
-                    n_there += len(embedding)
+                if embedding.shape[0]:
+                    n_there += embedding.shape[0]
                     yield embedding, some
             if own is not None and len(own) != n_samples:
                 raise ValueError(
@@ -232,9 +234,9 @@ class CrossModalIndex(BaseEstimator):
 
     def _numbered(self, rows):
         """Return the numbers of the rows as their ids, if some are missing and one array is all."""
-        in_memory = isinstance(rows, np.ndarray)
+        in_memory = isinstance(rows, np.ndarray) or arrays.place_of(rows) is not None
         lacking = in_memory and _reading.present_rows(rows) is not None
-        return np.arange(len(rows)) if lacking else None
+        return np.arange(rows.shape[0]) if lacking else None
 
     def _check_numbered(self, ids, there):
         if ids is None:
@@ -247,7 +249,7 @@ class CrossModalIndex(BaseEstimator):
     def _write(self, folder, stored, shards):
         """Make a folder's gallery that of shards and of what is stored, and open it."""
         dtype = np.float32 if self.metric_ == "cosine" else np.uint64
-        stored = ((rows.astype(dtype, copy=False), ids) for rows, ids in stored)
+        stored = ((arrays.to_host(rows).astype(dtype, copy=False), ids) for rows, ids in stored)
         shards = [*shards, *folder.written(stored)]
         ids = folder.opened("ids", shards)
         if ids is not None:
@@ -298,7 +300,9 @@ class CrossModalIndex(BaseEstimator):
             if self.folder_ is None:
                 added, ids = _joined(stored)
                 joined = None if ids is None else _ids.joined(self.ids_, ids)
-                self._hold(np.concatenate([self._backend.gallery, added]), joined)
+                gallery = self._backend.gallery
+                added = arrays.moved(added, arrays.place_of(gallery))
+                self._hold(namespace.joined([gallery, added]), joined)
             else:
                 stored = ((rows, _ids.of_kind(ids, self.ids_)) for rows, ids in stored)
                 self._write(self._folder, stored, self._folder.shards)
@@ -354,6 +358,10 @@ class CrossModalIndex(BaseEstimator):
         else:
             distances, rows = self._backend.nearest(self._stored(queries), n_neighbors)
         neighbors = rows if self.ids_ is None else self.ids_[rows]
+        place = arrays.place_within(dict(queries or {}))
+        if place is not None:
+            distances = place.put(distances)
+            neighbors = place.put(neighbors) if neighbors.dtype.kind in "iu" else neighbors
         return (distances, neighbors) if return_distance else neighbors
 
     def save(self, path):
@@ -388,12 +396,18 @@ class CrossModalIndex(BaseEstimator):
             if folder.path.resolve() == self.folder_.resolve():
                 folder = self._folder
             else:
-                shards = folder.written(_stream.blocks_of(self._backend.gallery, self.ids_))
+                shards = folder.written(_stream.blocks_of(self._stored_rows(), self.ids_))
             folder.name(self._header(), shards, self._best_estimator())
             return
         header = {"format": _FORMAT} | self._header()
-        arrays = {"rows": self._backend.gallery} | ({} if self.ids_ is None else {"ids": self.ids_})
-        _storage.save(path, header, arrays, self._best_estimator())
+        stored = {"rows": self._stored_rows()} | ({} if self.ids_ is None else {"ids": self.ids_})
+        _storage.save(path, header, stored, self._best_estimator())
+
+    def _stored_rows(self):
+        return arrays.to_host(self._backend.gallery)
+
+    def __getstate__(self):
+        return arrays.on_host(super().__getstate__())
 
     def _header(self):
         return {
@@ -432,7 +446,7 @@ class CrossModalIndex(BaseEstimator):
         suffix = Path(path).suffix
         if suffix not in writers:
             raise ValueError(f"{path} ends in {suffix!r}; known are {list(writers)}.")
-        writers[suffix](path, self._backend.gallery, self.ids_)
+        writers[suffix](path, self._stored_rows(), self.ids_)
 
     @classmethod
     def load(cls, path, *, trusted: Collection[str] = ()) -> Self:
@@ -529,10 +543,16 @@ class CrossModalIndex(BaseEstimator):
         bits = [np.uint8, bool] if self.metric_ == "hamming" else []
         dtypes = [np.float64, np.float32, *bits]
         rows = output[next(iter(views))]
-        rows = rows if np.ma.isMA(rows) else np.asarray(rows)
-        there = rows_there(rows)
-        rows = np.asarray(rows) if there.all() else np.asarray(rows[there])
-        if not len(rows):
+        place = arrays.place_of(rows)
+        if place is not None and place.computes and self.metric_ == "cosine":
+            there = rows_there(rows)
+            rows = rows if there.all() else _reading.some_rows(rows, np.flatnonzero(there))
+            dtypes = place.float_dtypes
+        else:
+            rows = rows if np.ma.isMA(rows) else np.asarray(arrays.to_host(rows))
+            there = rows_there(rows)
+            rows = np.asarray(rows) if there.all() else np.asarray(rows[there])
+        if not rows.shape[0]:
             return rows, there
         embedding = check_array(rows, dtype=dtypes, input_name="The embedding")
         if self.metric_ == "hamming" and not np.isin(embedding, (0, 1)).all():
@@ -570,9 +590,11 @@ class CrossModalIndex(BaseEstimator):
             )
         if self.backend_options and self.backend == "exact":
             raise ValueError("backend_options are for approximate search, not backend='exact'.")
-        options = [] if self.backend == "exact" else [self.factory, self.backend_options]
+        exact = self.backend == "exact"
+        rows = rows if exact else arrays.to_host(rows)
+        options = [] if exact else [self.factory, self.backend_options]
         self._backend = _backends.BACKENDS[self.backend](self._metric, rows, *options)
-        self.ids_, self.n_samples_fit_ = ids, len(rows)
+        self.ids_, self.n_samples_fit_ = ids, rows.shape[0] if exact else len(rows)
 
     def _checked_n_neighbors(self, n_neighbors, most):
         n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
@@ -620,8 +642,8 @@ def _joined(stored):
     """Return stored parts and their ids as one."""
     rows, ids = zip(*stored, strict=True)
     if ids[0] is None:
-        return np.concatenate(rows), None
-    return np.concatenate(rows), _ids.distinct(np.concatenate(ids))
+        return namespace.joined(rows), None
+    return namespace.joined(rows), _ids.distinct(np.concatenate(ids))
 
 
 def _check_header(header, known_format):

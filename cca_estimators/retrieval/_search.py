@@ -14,7 +14,9 @@ from sklearn import get_config
 from sklearn.utils import gen_batches
 
 from cca_estimators._compat import bitwise_count, effective_n_threads
-from cca_estimators.metrics._ranking import _unit_rows
+from cca_estimators._reading.arrays import is_of_library, to_host
+from cca_estimators.metrics._ranking import unit_rows
+from cca_estimators.retrieval._elsewhere import nearest
 
 _FEW_QUERIES = 16  # that share a tile of codes in the cache
 _MOST_QUERIES = 512  # at once
@@ -42,7 +44,7 @@ class Cosine:
 
     def stored(self, embedding):
         """Return rows of norm 1, shape (n, n_components)."""
-        return _unit_rows(np.ascontiguousarray(embedding))
+        return unit_rows(embedding if is_of_library(embedding) else np.ascontiguousarray(embedding))
 
     def check_form(self, rows):
         """Raise ValueError unless rows have the type and shape that `stored` gives them."""
@@ -235,6 +237,11 @@ class Exact:
         rows : ndarray of int, shape (n_queries, n_neighbors)
             Nearest first; of rows at the same distance, the first.
         """
+        if is_of_library(self.gallery):
+            return nearest(
+                self.metric, queries, self.gallery, n_neighbors, self._on_host(n_neighbors)
+            )
+        queries = to_host(queries)
         blocks = gen_batches(len(queries), _n_queries(len(self.gallery), n_neighbors))
         with ThreadPoolExecutor(effective_n_threads()) as pool:
             found = [
@@ -242,6 +249,9 @@ class Exact:
                 for block in blocks
             ]
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+    def _on_host(self, n_neighbors):
+        return lambda queries, gallery: Exact(self.metric, gallery).nearest(queries, n_neighbors)
 
 
 def _product(rows, columns):

@@ -67,14 +67,14 @@ def resolved_gamma(gamma, rows):
     if gamma is None or isinstance(gamma, Real):
         return gamma
     if gamma in ("scale", "auto"):  # which is a multiple of it, chosen later
-        return float(1.0 / max(rows.shape[1] * _variance(rows), np.finfo(float).tiny))
+        return 1.0 / max(rows.shape[1] * _variance(rows), np.finfo(float).tiny)
     _, total = _ranks.current().place(rows.shape[0])
     numbers = np.arange(0, total, -(-total // _MEDIAN_ROWS))
     here = is_of_library(rows)
     chosen = to_host(take(rows, numbers)) if here else _ranks.current().picked(rows, numbers)
     chosen = chosen - chosen.mean(axis=0)
     squares = euclidean_distances(chosen, squared=True)[np.triu_indices(len(chosen), 1)]
-    return float(1.0 / max(np.median(squares), np.finfo(float).tiny))
+    return 1.0 / max(np.median(squares), np.finfo(float).tiny)
 
 
 def _variance(rows):
@@ -149,6 +149,8 @@ class Kernel:
             x, y = x - self.origin, y - self.origin
             if is_of_library(x):
                 return _rbf(float64(x), float64(y), params["gamma"])
+        if is_of_library(x):  # which takes no numbers of NumPy
+            params = {n: v.item() if isinstance(v, np.floating) else v for n, v in params.items()}
         rows = (x, y) if is_of_library(x) and self.kernel in _IN_PLACE else map(to_host, (x, y))
         matrix = pairwise_kernels(*rows, metric=self.kernel, filter_params=True, **params)
         if is_of_library(matrix):

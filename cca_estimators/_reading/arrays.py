@@ -12,7 +12,7 @@ from sklearn import get_config
 
 from cca_estimators._compat import convert_to_numpy, get_namespace, most_precise_dtype
 
-_OWN_PARTS = ("cca_estimators._algebra.", "cca_estimators.retrieval._search.", "sklearn.")
+_OWN_PARTS = ("cca_estimators._algebra.", "cca_estimators.retrieval._search")
 
 
 class Place(NamedTuple):
@@ -135,8 +135,12 @@ def converted(value, function):
 
 
 def _parts(value):
-    own = type(value).__module__.startswith(_OWN_PARTS) or hasattr(value, "get_params")
-    return vars(value) if own and hasattr(value, "__dict__") and not isinstance(value, type) else {}
+    """Return what is looked into: of an estimator, what it has learnt, and steps that have."""
+    if isinstance(value, type) or not hasattr(value, "__dict__"):
+        return {}
+    if hasattr(value, "get_params"):
+        return {n: part for n, part in vars(value).items() if n.endswith("_") or n == "steps"}
+    return vars(value) if type(value).__module__.startswith(_OWN_PARTS) else {}
 
 
 def on_host(value):

@@ -18,7 +18,16 @@ from _common import RESULTS, heading, system_information
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
-from cca_estimators import CCCA, CKCCA, KCCA, TNNCCCA, PerView, SemanticMatching, Views
+from cca_estimators import (
+    CCCA,
+    CKCCA,
+    KCCA,
+    TNNCCCA,
+    Contrastive,
+    PerView,
+    SemanticMatching,
+    Views,
+)
 from cca_estimators.datasets import load_spoken_digits
 
 METHODS = {
@@ -32,6 +41,7 @@ METHODS = {
     ),
     "TNN-C-CCA": TNNCCCA(random_state=0),
     'TNN-C-CCA, first="ccca"': TNNCCCA(first="ccca", random_state=0),
+    "Contrastive": Contrastive(random_state=0),
 }
 N_SEEDS = 3
 

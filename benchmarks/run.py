@@ -23,7 +23,7 @@ import _common
 FOLDER = Path(__file__).resolve().parent
 PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
 TAKE_DATA = ("classes", "learning", "libraries", "noise", "quality")
-BY_NAME_ONLY = ("classes", "gpu", "learning", "noise", "quality")  # long, or a GPU
+BY_NAME_ONLY = ("classes", "gpu", "learning", "noise", "quality", "sequences")  # long, or a GPU
 NEED_DATA = ("libraries", "noise")
 # Constants of the scripts that make them small, for --quick.
 QUICK = {
@@ -68,6 +68,9 @@ QUICK = {
     },
     "sharded": {"N_ROWS": 200, "WIDTHS": (8, 16), "UNITS": (8,), "BATCH_SIZE": 40, "N_TURNS": 1},
     "wide": {"SHAPES": ((50, (200, 300)),)},
+    "sequences": {"N_ROWS": 60, "N_NEW": 60, "ON_MEANS": ["CCA"], "BY_STEPS": {"Contrastive": {}}},
+    "step_memory": {"LARGE": (60, 10, (8, 16)), "METHODS": ("SDCCA",)},
+    "towers": {"N_ROWS": 60},
     "triplets": {"N_ROWS": 64, "SIZES": (32, 64)},
 }
 

@@ -22,7 +22,7 @@ from cca_estimators.deep.losses.hashing import (
 from cca_estimators.deep.losses.labels import members_of
 from cca_estimators.deep.losses.triplets import triplet_loss
 from cca_estimators.deep.training.docs import documented
-from cca_estimators.deep.training.net import EMBEDDED_ROWS, TwoPlayerNet
+from cca_estimators.deep.training.net import TwoPlayerNet, embedded_rows
 
 __all__ = ["AGAH"]
 
@@ -129,7 +129,7 @@ class AsymmetricNet(TwoPlayerNet):
     def _update_class_maps(self, subset):
         self._set_training(False)
         features, codes, labels = [], [], []
-        for views, batch_labels in subset.batches(EMBEDDED_ROWS):
+        for views, batch_labels in subset.batches(embedded_rows(subset.dataset.views.values())):
             for name, rows in views.items():
                 tower = self.module_.tower(name)
                 features.append(tower.unit_features(rows))

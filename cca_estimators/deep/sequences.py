@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from numbers import Integral
 
+import numpy as np
+import torch
+
 from cca_estimators._compat import Interval, RealNotInt
 from cca_estimators.deep.correlation import CDCCA
 from cca_estimators.deep.towers import (
@@ -197,3 +200,18 @@ class SDCCA(SequenceCorrelation):
             n_selected, share = int(n_of_share(n_selected, shape[0])), n_selected
         summary = AttentionOverSteps(self.lstm_size, n_selected, share)
         return self._sequence_tower(shape[-1], summary, n_selected * self.lstm_size)
+
+    @torch.inference_mode()
+    def _step_attention(self, name, rows):
+        """Return the share of each step in the attention, shape (n, n_steps)."""
+        tower = self.net_.module_.tower(name).eval()
+        if not isinstance(getattr(tower, "summary", None), AttentionOverSteps):
+            raise ValueError(
+                f"The tower of view {name!r} is no LSTM with attention: no step has a weight. Ask "
+                "for the gradient, or fit views with steps and tower='auto'."
+            )
+        shares = [
+            tower.summary.shares(*tower.states(inputs)).numpy(force=True)
+            for inputs in self._tower_inputs(name, rows)
+        ]
+        return np.concatenate(shares)

@@ -341,10 +341,14 @@ class SequenceTower(nn.Module):
 
         Rows without steps, shape (n, n_features), are sequences of one step.
         """
+        states, real = self.states(steps)
+        return self.top(self.summary(self.drop(states), real))
+
+    def states(self, steps):
+        """Return the states (n, n_steps, lstm_size), and a mask of the steps that are real."""
         steps, real = filled(steps)
         normed = self.norm(steps, real) * real[:, :, None]
-        states, _ = self.lstm(normed)  # padding comes last, and an LSTM does not look ahead
-        return self.top(self.summary(self.drop(states), real))
+        return self.lstm(normed)[0], real  # padding comes last, and an LSTM does not look ahead
 
 
 class DenseSteps(nn.Module):
@@ -417,6 +421,12 @@ class AttentionOverSteps(nn.Module):
         soft = kept * self.n_selected
         hard = soft / kept.sum(dim=1, keepdim=True).clamp_min(1e-12)
         return steps, hard.detach() + soft - soft.detach() if self.training else hard
+
+    def shares(self, states, real):
+        """Return the share of each step in the weights of those selected, shape (n, n_steps)."""
+        soft = self.weights(states, real)
+        steps, weights = self.select(soft, real)
+        return torch.zeros_like(soft).scatter(1, steps, weights / self.n_selected)
 
     def forward(self, states, real):
         """Return the summary of states (n, n_steps, size)."""

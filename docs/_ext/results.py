@@ -21,6 +21,7 @@ SUBJECTS = {
         "libraries": "Beside other libraries",
         "poster_table_digits": "The poster's protocol on the embedded digits",
         "poster_table_grid_digits": "The poster's protocol on digits of the GRID corpus",
+        "sequences": "Where the order of the steps counts",
         "noise_uci_mfeat": "Wrong training labels, numerals of UCI",
         "noise_grid_digits": "Wrong training labels, digits of the GRID corpus",
         "poster_table_vegas": "The poster's protocol on VEGAS",
@@ -39,6 +40,8 @@ SUBJECTS = {
     "kernel": {"kernel": "Kernel CCA"},
     "deep": {
         "epoch": "An epoch of training",
+        "towers": "Towers over the steps of sequences",
+        "step_memory": "Memory of sequences at the size of VEGAS",
         "triplets": "Triplets of a batch",
         "sharded": "An epoch by two processes",
         "poster_table_generated": "Time of all methods, on generated views of the size of VEGAS",

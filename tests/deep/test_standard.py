@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from cca_estimators import CDCCA, DCCA, LSTMCCCA, TNNCCCA, Views
+from cca_estimators import CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, Views
 from cca_estimators.datasets import make_views
 from cca_estimators.deep import DeepEstimator
 from cca_estimators.deep.training import standard
@@ -247,3 +247,17 @@ def test_neighbours_are_those_of_scikit_learn(data, block_rows, monkeypatch):
             got, np.linalg.norm(rows[:, None] - rows[numbers], axis=2), rtol=1e-5
         )
     assert (found != np.arange(len(y))[:, None]).all()
+
+
+def test_large_rows_are_embedded_fewer_at_once(monkeypatch):
+    X = {name: np.random.default_rng(0).standard_normal((300, 10, 8)) for name in "ab"}
+    y = np.arange(300) % 3
+    fitted = SDCCA(3, hidden_layer_sizes=(8,), lstm_size=8, max_epochs=1, random_state=0).fit(X, y)
+    whole = fitted.transform(X)
+    monkeypatch.setattr("cca_estimators.deep.training.net._EMBEDDED_BYTES", 4 * 80 * 100)
+    watched = {name: rows.view(Watched) for name, rows in X.items()}
+    Watched.most = 0
+    by_hundreds = fitted.transform(watched)
+    assert Watched.most == 100
+    for name in X:
+        np.testing.assert_array_equal(by_hundreds[name], whole[name])

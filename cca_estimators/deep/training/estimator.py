@@ -37,11 +37,12 @@ from cca_estimators.deep.training.checkpoints import check_resumable, path_of
 from cca_estimators.deep.training.draws import global_generators, own_modes
 from cca_estimators.deep.training.going_on import GoingOn
 from cca_estimators.deep.training.held_out import HeldOut, split
-from cca_estimators.deep.training.net import EMBEDDED_ROWS, Net, Towers, TrainingSet
+from cca_estimators.deep.training.net import Net, Towers, TrainingSet, embedded_rows
 from cca_estimators.deep.training.norms import over_ranks
 from cca_estimators.deep.training.sharded import check_same_method, check_same_shapes, together
 from cca_estimators.deep.training.stand_ins import completed
 from cca_estimators.deep.training.standard import LIMIT, TRAINING_LIMIT, StandardRows, spread_of
+from cca_estimators.deep.training.step_gradients import StepGradients
 from cca_estimators.views import n_rows
 
 
@@ -577,14 +578,15 @@ class DeepEstimator(GoingOn):
             return self._embedded(self.head_, {name: outputs})[name].astype(dtype, copy=False)
 
     def _tower_outputs(self, name, rows):
+        with own_modes(self.net_.device):
+            return self.net_.tower_outputs(name, self._tower_inputs(name, rows))
+
+    def _tower_inputs(self, name, rows):
+        """Yield what enters the tower of a view, as tensors, some rows at a time."""
         rows = self._standardised(name, rows)
         options = self.net_.device, self._sequential, name in self._token_views()
-        with own_modes(self.net_.device):
-            inputs = (
-                as_tensor(self._input(name, rows[taken]), name, *options, taken.start)
-                for taken in gen_batches(rows.shape[0], EMBEDDED_ROWS)
-            )
-            return self.net_.tower_outputs(name, inputs)
+        for taken in gen_batches(rows.shape[0], embedded_rows([rows])):
+            yield as_tensor(self._input(name, rows[taken]), name, *options, taken.start)
 
     def _to_data(self):
         """Return what `_from_data` makes the estimator of: values, arrays and linear estimators."""
@@ -649,7 +651,7 @@ class DeepEstimator(GoingOn):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class DeepEmbedding(DeepEstimator):
+class DeepEmbedding(StepGradients, DeepEstimator):
     """Deep estimator of a real embedding."""
 
     n_components: int = field(default=10, kw_only=False)

@@ -18,7 +18,7 @@ from cca_estimators.deep.training.batches import InMemoryBatches, RowSubset
 from cca_estimators.deep.training.captured import CapturedStep, CudaGraph
 from cca_estimators.deep.training.draws import Draws, draws_by_itself, global_generators
 
-EMBEDDED_ROWS = 4096
+EMBEDDED_ROWS, _EMBEDDED_BYTES = 4096, 2**25
 _PRODUCT_ROWS = 64
 _SEEN_BY_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -321,7 +321,8 @@ class Net(NeuralNet):
     def outputs(self, subset):
         """Return the outputs for some rows as arrays (n, n_outputs) by view name."""
         self._set_training(False)
-        batches = [self.module_(**views) for views, _ in subset.batches(EMBEDDED_ROWS)]
+        at_once = embedded_rows(subset.dataset.views.values())
+        batches = [self.module_(**views) for views, _ in subset.batches(at_once)]
         joined = (torch.cat(view).numpy(force=True) for view in zip(*batches, strict=True))
         return dict(zip(self.module_.names, joined, strict=True))
 
@@ -385,6 +386,17 @@ def _sees_batches(callback):
 
 def _has_stopped(callback):
     return isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
+
+
+def embedded_rows(views):
+    """Return how many rows to embed at once, fewer where a row of a view is large.
+
+    Parameters
+    ----------
+    views : iterable of array-like, shape (n, ...)
+    """
+    largest = max(4 * math.prod(rows.shape[1:]) for rows in views)
+    return max(1, min(EMBEDDED_ROWS, _EMBEDDED_BYTES // largest))
 
 
 def _filled_up(rows):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names that are im
         LossCurveDisplay,
         RetrievalCurveDisplay,
         RetrievalDisplay,
+        StepsDisplay,
     )
     from cca_estimators.semantic import SemanticMatching
 
@@ -58,7 +59,13 @@ _DEEP = (
     "UCAL",
     "UGACH",
 )
-_DISPLAYS = ("EmbeddingDisplay", "LossCurveDisplay", "RetrievalCurveDisplay", "RetrievalDisplay")
+_DISPLAYS = (
+    "EmbeddingDisplay",
+    "LossCurveDisplay",
+    "RetrievalCurveDisplay",
+    "RetrievalDisplay",
+    "StepsDisplay",
+)
 # imported when first used: PyTorch takes seconds, and what others bring of scikit-learn as long as
 # all the rest
 _HOMES = {
@@ -90,6 +97,7 @@ __all__ = [
     "RetrievalCurveDisplay",
     "RetrievalDisplay",
     "SemanticMatching",
+    "StepsDisplay",
     "Views",
     "__version__",
     "cross_modal_map",

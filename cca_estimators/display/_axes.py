@@ -50,6 +50,23 @@ def panels(ax, n_rows, n_columns, size):
     return axes.flat[0].figure, axes.reshape(n_rows, n_columns)
 
 
+# mark, colour that the colour-blind tell apart, style of the frame
+HIT, MISS = ("✓", "#009e73", "-"), ("✗", "#d55e00", "--")
+
+
+def frame_result(axes, label, hit):
+    """Frame a result and name its class, as a hit or a miss."""
+    mark, color, linestyle = HIT if hit else MISS
+    frame(axes, f"{mark} {label}", color, linestyle)
+
+
+def frame(axes, label, color="black", linestyle="-"):
+    """Draw a frame around axes, and a name below."""
+    axes.set_xlabel(label, color=color)
+    for spine in axes.spines.values():
+        spine.set(color=color, linestyle=linestyle, linewidth=2)
+
+
 def add_legend(axes, handles):
     """Draw a legend: beside the axes if their figure makes room for it, else where least is hid."""
     place = {"loc": "best"}

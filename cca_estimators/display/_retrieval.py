@@ -7,11 +7,9 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from cca_estimators._compat import check_matplotlib_support
-from cca_estimators.display._axes import panels
+from cca_estimators.display._axes import frame, frame_result, panels
 from cca_estimators.retrieval import CrossModalIndex
 
-# mark, colour that the colour-blind tell apart, style of the frame
-_HIT, _MISS = ("✓", "#009e73", "-"), ("✗", "#d55e00", "--")
 _CAPTION_WIDTH = 14  # characters in a line
 
 
@@ -216,15 +214,14 @@ class RetrievalDisplay:
         n_queries, n_neighbors = self.result_labels.shape
         self.figure_, self.axes_ = panels(ax, n_queries, 1 + n_neighbors, (1.3, 1.5))
         for i, (query, *results) in enumerate(self.axes_):
-            _draw_item(query, self.query_items[i], query_kw)
-            _frame(query, str(self.query_labels[i]), "black", "-")
+            draw_item(query, self.query_items[i], query_kw)
+            frame(query, str(self.query_labels[i]))
             labelled = zip(self.result_labels[i], self.hits[i], strict=True)
             for axes, item, (label, hit) in zip(
                 results, self.result_items[i], labelled, strict=True
             ):
-                _draw_item(axes, item, gallery_kw)
-                mark, color, linestyle = _HIT if hit else _MISS
-                _frame(axes, f"{mark} {label}", color, linestyle)
+                draw_item(axes, item, gallery_kw)
+                frame_result(axes, label, hit)
         for axes, title in zip(self.axes_[0], ["query", *range(1, n_neighbors + 1)], strict=True):
             axes.set_title(title)
         return self
@@ -245,7 +242,7 @@ def _items(items, labels, name):
     return items
 
 
-def _draw_item(axes, item, style):
+def draw_item(axes, item, style):
     if isinstance(item, str):
         caption = textwrap.fill(item, _CAPTION_WIDTH, break_on_hyphens=False)
         centred = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "fontsize": "small"}
@@ -254,9 +251,3 @@ def _draw_item(axes, item, style):
     else:
         axes.imshow(np.asarray(item), **{"cmap": "gray_r", **(style or {})})
     axes.set(xticks=[], yticks=[])
-
-
-def _frame(axes, label, color, linestyle):
-    axes.set_xlabel(label, color=color)
-    for spine in axes.spines.values():
-        spine.set(color=color, linestyle=linestyle, linewidth=2)

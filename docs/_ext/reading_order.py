@@ -17,6 +17,7 @@ ORDER = [
     "plot_kernel_cca",
     "plot_semantic",
     "plot_sequences",
+    "plot_steps",
     "plot_sequence_files",
     "plot_gpu",
     "plot_own_towers",

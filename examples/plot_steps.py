@@ -3,9 +3,8 @@ Steps: which moments of a sound and a film make them alike? (StepsDisplay)
 ===========================================================================
 
 Each row is a spoken word, as a spectrogram, and what is retrieved for it: the films of a mouth. The
-bars tell how fast their similarity changes with each step, by its gradient. The words here are
-drawn, not recorded: each is an order of three mouth shapes, begins at a random time, and silence
-surrounds it.
+bars tell what each step adds to their similarity, by its gradient. The words here are drawn, not
+recorded: each is an order of three mouth shapes, begins at a random time, and silence surrounds it.
 
 The script also runs on recordings, an ``.npz`` file with the arrays ``audio`` (n, steps, bands),
 ``visual`` (n, frames, features), ``visual_pixels`` (n, frames, height, width), ``labels``,
@@ -103,6 +102,6 @@ display = StepsDisplay.from_estimator(
 plt.show()
 
 # %%
-# The bars are high where the word is, and low in the silence around it: the networks have found
-# when there is something to hear and to see. Within a word, what tells it from the others weighs
-# most.
+# The bars are high where the word is, and next to nothing in the silence around it: the networks
+# have found when there is something to hear and to see. Not all of a word weighs alike; what comes
+# first or where two words differ counts most.

@@ -11,7 +11,7 @@ from cca_estimators.display._retrieval import RetrievalDisplay, draw_item
 from cca_estimators.retrieval import CrossModalIndex
 
 _BARS = [0, 1.04, 1, 0.45]  # left, bottom, width and height, in those of the panel
-_TITLE_PAD = 42  # points, above the bars
+_TITLE_AT = (0.5, 1.53)
 _KNOWN_BY = {"gradient": "_step_effects", "attention": "_step_attention"}
 
 
@@ -21,10 +21,12 @@ class StepsDisplay:
     A row is a query and its results, best first, as in :class:`RetrievalDisplay`; the bars above
     each are the weights of its steps, whose sizes sum to 1. By the gradient, the weight of a step
     is what it adds to the similarity, to first order: the gradient times what sets the step apart
-    from an average one, in features of unit spread. Steps that speak against a result have a
-    negative weight. That of a query is for the mean similarity to its results. By attention, it is
-    the weight that the network of :class:`SDCCA` gives the step, whatever it is compared with. It
-    is recommended to make the display by `from_estimator` or `from_predictions`.
+    from an average one, in features of unit spread. The similarity is the cosine before it is
+    divided by the length of the embedding itself, for at its best a cosine has no slope. Steps that
+    speak against a result have a negative weight. That of a query is for the mean similarity to its
+    results. By attention, it is the weight that the network of :class:`SDCCA` gives the step,
+    whatever it is compared with. It is recommended to make the display by `from_estimator` or
+    `from_predictions`.
 
     Read more in the :ref:`User Guide <display>`.
 
@@ -234,9 +236,9 @@ class StepsDisplay:
         n_queries, n_neighbors = self.result_labels.shape
         self.figure_, self.axes_ = panels(ax, n_queries, 1 + n_neighbors, (3.4, 1.9))
         self.bars_ = np.empty(self.axes_.shape, dtype=object)
-        titles = ["query", *range(1, n_neighbors + 1)]
+        titles = ["query", *map(str, range(1, n_neighbors + 1))]
         for i, j in np.ndindex(self.axes_.shape):
-            axes, title = self.axes_[i, j], titles[j] if i == 0 else None
+            axes, title = self.axes_[i, j], titles[j] if i == 0 else ""
             if j == 0:
                 item, weights, style = self.query_items[i], self.query_weights[i], query_kw
                 frame(axes, str(self.query_labels[i]))
@@ -256,10 +258,10 @@ def _draw(axes, item, weights, style, title):
     else:
         _draw_steps(axes, np.asarray(item), len(weights), style)
     above = axes.inset_axes(_BARS)
-    above.set(xlim=(0, len(weights)))
-    above.set_axis_off()
+    above.set(xlim=(0, len(weights)), xticks=[], yticks=[])
+    above.spines[:].set_visible(False)
     above.axhline(0, color="black", linewidth=0.8)
-    axes.set_title(title, pad=_TITLE_PAD)
+    axes.text(*_TITLE_AT, title, ha="center", va="bottom", transform=axes.transAxes)
     return above.bar(np.arange(len(weights)) + 0.5, weights, width=0.9, color="0.35")
 
 
@@ -318,7 +320,10 @@ def _steps_of(view):
 
 
 def _slopes(queries, results):
-    """Return the gradients of the cosines by the embeddings.
+    """Return the directions along which the embeddings are followed.
+
+    A cosine has no slope where it is best. The projection onto what an embedding is compared with
+    has one: the cosine before it is divided by the length of the embedding itself.
 
     Parameters
     ----------
@@ -328,20 +333,11 @@ def _slopes(queries, results):
     Returns
     -------
     of_queries, of_results : ndarray
-        Of the mean cosine of a query to its results; of the cosine of each result to its query.
+        The mean direction of the results of each query; the query's direction for each result.
     """
     n_neighbors = len(results) // len(queries)
-    unit, unit_results = normalize(queries), normalize(results)
-    asked = np.repeat(unit, n_neighbors, axis=0)
-    cosines = np.sum(asked * unit_results, axis=1, keepdims=True)
-    of_results = (asked - cosines * unit_results) / _norms(results)
-    by_pair = (unit_results - cosines * asked) / np.repeat(_norms(queries), n_neighbors, axis=0)
-    return by_pair.reshape(len(queries), n_neighbors, -1).mean(axis=1), of_results
-
-
-def _norms(rows):
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.where(norms > 0, norms, 1.0)
+    of_queries = normalize(results).reshape(len(queries), n_neighbors, -1).mean(axis=1)
+    return of_queries, np.repeat(normalize(queries), n_neighbors, axis=0)
 
 
 def _shares(effects):

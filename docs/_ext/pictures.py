@@ -57,6 +57,10 @@ WORDS = {
         "The mean sound of both classes, one rising where the other falls; bars of MAP: C-CCA of "
         "the mean at chance, LSTM-C-CCA and S-DCCA far above"
     ],
+    "plot_steps": [
+        "Spectrograms of four words, and the films of a mouth that each finds; bars above each are "
+        "high where the word is, and low in the silence around it"
+    ],
     "plot_own_towers": ["Loss of C-DCCA by epoch, with perceptrons and with convolutions"],
     "plot_adversarial": [
         "Sounds and images embedded after 1, 10 and 40 epochs, without and with the adversary; "

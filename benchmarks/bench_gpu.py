@@ -1,4 +1,4 @@
-"""Training on a GPU: epochs, fits and memory, beside plain loops and one thread of the CPU.
+"""On a GPU: epochs, fits and memory, beside plain loops; linear, kernel and ranking work.
 
     python benchmarks/bench_gpu.py                           # at most four minutes; needs CUDA
     python benchmarks/bench_gpu.py --data grid_digits.npz    # and MAP over seeds on both devices
@@ -8,10 +8,13 @@ Needs the package, PyTorch, skorch and scikit-learn alone. Data have the shape o
 of 128 and 1,024 features; the methods have all defaults of 0.1.0, spelled out below, and rows of
 their own with those of this version where these differ. The raw loop does the same steps in plain
 PyTorch, with the objectives of the package; captured, it is recorded as one CUDA graph. What does
-not begin in time is left out, and says so.
+not begin in time is left out, and says so. Linear and kernel methods, figures and searches are
+given tensors of the device under scikit-learn's dispatch on the array API.
 """
 
 import argparse
+import os
+import sys
 import time
 from functools import partial
 from statistics import median
@@ -19,12 +22,30 @@ from statistics import median
 import numpy as np
 import torch
 from _common import Row, Table, threads, write
+from bench_index import Given
+from sklearn import config_context
 
-from cca_estimators import ACMR, AGAH, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, UCAL, UGACH, Views
+from cca_estimators import (
+    ACMR,
+    AGAH,
+    CCA,
+    CDCCA,
+    DCCA,
+    KCCA,
+    LSTMCCCA,
+    SDCCA,
+    TNNCCCA,
+    UCAL,
+    UGACH,
+    CrossModalIndex,
+    Views,
+)
 from cca_estimators.deep import CategoryObjective, MLPTower, PairObjective, TripletObjective
+from cca_estimators.metrics import mean_average_precision
 
 DEVICE = "cuda"
 N_ROWS, WIDTHS, N_STEPS, N_CLASSES = 22_482, (128, 1_024), 10, 10
+N_EXACT, N_RANKED, N_GALLERY, N_QUERIES = (4_000, 20_000), 50_000, 1_000_000, 1_000
 N_EPOCHS, N_SEEDS, PATIENCE = 8, 5, 200.0  # seconds after which nothing further begins
 SMALLER = {}  # options of all methods that make them small, for a test of the script
 PLAIN = {
@@ -297,6 +318,54 @@ def sequences():
     return finished(Table(title, rows))
 
 
+def where_arrays_lie(X):
+    """Return the table of linear, kernel and ranking work on the device, uploads included."""
+    dispatch = os.environ.get("SCIPY_ARRAY_API") == "1"  # without which tensors go to the host
+    few, many = N_EXACT
+    work = {
+        f"CCA, {len(X['audio'])} rows": (fitting(CCA(), X), "0.03 s"),
+        f"KCCA, exact, {few} rows": (fitting(KCCA(10, approx="exact"), X[:few]), "0.04 s"),
+        f"KCCA, exact, {many} rows": (
+            fitting(KCCA(10, approx="exact"), X[:many]),
+            "0.5 s and 14 GB",
+        ),
+        f"MAP, {N_RANKED} x {N_RANKED}": (ranking, "0.4 s and 2 GB"),
+        f"10 nearest of {N_GALLERY}, {N_QUERIES} queries": (searching, "0.02 s"),
+    }
+    rows = []
+    for name, (prepare, limit) in work.items():
+        with config_context(array_api_dispatch=dispatch):
+            run = prepare(partial(torch.asarray, device=DEVICE))
+            run()
+            taken, memory = zip(*(memory_of(run) for _ in range(3)), strict=True)
+        note = f"at most {limit} on an H100"
+        rows.append(Row(name, median(taken), extra_mb=memory[0], repeats=3, note=note))
+    return Table(f"Work where the arrays lie, float32, on {DEVICE}", rows)
+
+
+def fitting(method, X):
+    """Return what prepares a fit of views that are put on a device."""
+    return lambda put: lambda: method.fit(Views({name: put(rows) for name, rows in X.items()}))
+
+
+def normal(n):
+    """Return embeddings."""
+    return np.random.default_rng(0).standard_normal((n, 10), dtype=np.float32)
+
+
+def ranking(put):
+    """Prepare a ranking of all items for each item."""
+    items, classes = put(normal(N_RANKED)), np.arange(N_RANKED) % N_CLASSES
+    return lambda: mean_average_precision(items, items, classes, classes)
+
+
+def searching(put):
+    """Prepare a search in a gallery that lies on a device."""
+    index = CrossModalIndex(Given("cosine")).fit({"visual": put(normal(N_GALLERY))})
+    queries = put(normal(N_QUERIES))
+    return lambda: index.kneighbors({"audio": queries}, 10)
+
+
 def same_bits(X, y):
     """Tell whether two fits by one seed give the same weights, bit for bit."""
     rows = []
@@ -333,7 +402,7 @@ def tables(data=None):
     start = time.perf_counter()
     X, y = make_data()
     measured = [epochs(name, X, y) for name in ("CDCCA", "DCCA", "TNNCCCA")]
-    measured += [sequences(), same_bits(X, y), fits(X, y, start)]
+    measured += [where_arrays_lie(X), sequences(), same_bits(X, y), fits(X, y, start)]
     if DEVICE.startswith("cuda"):
         measured[0].facts["device"] = torch.cuda.get_device_name()
     return measured + ([quality(data)] if data else [])
@@ -346,6 +415,10 @@ def make_small():
         "N_ROWS": 120,
         "WIDTHS": (12, 16),
         "N_STEPS": 3,
+        "N_EXACT": (40, 80),
+        "N_RANKED": 50,
+        "N_GALLERY": 400,
+        "N_QUERIES": 20,
         "N_EPOCHS": 2,
         "N_SEEDS": 1,
         "SMALLER": {"hidden_layer_sizes": (8,), "max_epochs": 1, "lstm_size": 8, "feature_size": 8},
@@ -354,6 +427,9 @@ def make_small():
 
 
 if __name__ == "__main__":
+    if os.environ.get("SCIPY_ARRAY_API") != "1":  # SciPy reads it when it is imported
+        os.environ["SCIPY_ARRAY_API"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default=DEVICE)
     parser.add_argument("--data", help="an npz file, for MAP over seeds, beyond the four minutes")

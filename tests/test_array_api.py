@@ -23,7 +23,9 @@ FOLDER = Path(__file__).with_name("array_api")
     importlib.util.find_spec("array_api_strict") is None, reason="needs array-api-strict"
 )
 def test_arrays_of_any_library():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(FOLDER)]
-    environment = os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    options = ["-q", "-p", "no:cacheprovider", "-p", "places"]
+    command = [sys.executable, "-m", "pytest", *options, str(FOLDER)]
+    path = os.pathsep.join([str(FOLDER), *sys.path])
+    environment = os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:]

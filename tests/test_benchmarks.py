@@ -260,6 +260,7 @@ def gpu(monkeypatch):
     """Return the script, made small."""
     script = importlib.import_module("bench_gpu")
     names = ("DEVICE", "N_ROWS", "WIDTHS", "N_STEPS", "N_EPOCHS", "N_SEEDS", "SMALLER")
+    names += ("N_EXACT", "N_RANKED", "N_GALLERY", "N_QUERIES")
     for name in names:  # which are put back
         monkeypatch.setattr(script, name, getattr(script, name))
     script.make_small()

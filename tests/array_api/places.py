@@ -1,6 +1,4 @@
-"""Fixtures of arrays of several libraries; collected where SciPy takes them, see test_array_api."""
-
-import os
+"""Fixtures of arrays of several libraries, a plugin of the run that test_array_api begins."""
 
 import numpy as np
 import pytest
@@ -8,8 +6,6 @@ import sklearn
 
 from cca_estimators import Views
 from cca_estimators.datasets import make_views
-
-collect_ignore_glob = [] if os.environ.get("SCIPY_ARRAY_API") == "1" else ["test_*.py"]
 
 
 class Strict:

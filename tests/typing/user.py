@@ -27,6 +27,7 @@ from cca_estimators import (
     RetrievalCurveDisplay,
     RetrievalDisplay,
     SemanticMatching,
+    StepsDisplay,
     Views,
     cross_modal_map,
     cross_modal_scores,
@@ -87,10 +88,9 @@ def what_a_user_writes() -> None:
     assert_type(EmbeddingDisplay.from_estimator(linear, X, y).plot(), EmbeddingDisplay)
     assert_type(LossCurveDisplay.from_estimator(deep), LossCurveDisplay)
     assert_type(RetrievalCurveDisplay.from_estimator(linear, X, y), RetrievalCurveDisplay)
-    shown = RetrievalDisplay.from_estimator(
-        linear, {"audio": X["audio"][:3]}, {"visual": X["visual"]}, y[:3], y
-    )
-    assert_type(shown, RetrievalDisplay)
+    asked = {"audio": X["audio"][:3]}, {"visual": X["visual"]}, y[:3], y
+    assert_type(RetrievalDisplay.from_estimator(linear, *asked), RetrievalDisplay)
+    assert_type(StepsDisplay.from_estimator(deep, *asked), StepsDisplay)
     make_cross_modal_scorer(direction=("audio", "visual"), k=5)
     save(linear, "model")
     load("model")

@@ -107,6 +107,11 @@ class Views(dict[str, np.ndarray]):
             The rows, which is all there is to take.
         out, mode
             Present for the API of NumPy, and ignored.
+
+        Returns
+        -------
+        Views
+            Those rows of all views.
         """
         return self[indices]
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from two_ranks import needs_ranks
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "distributed" / "train.py"
 
 
+@needs_ranks
 @pytest.mark.parametrize("from_files", [True, False])
 def test_each_rank_trains_on_its_own_rows(tmp_path, from_files):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]

@@ -19,7 +19,7 @@ from sharded_cases import (
 )
 from sklearn.base import clone
 from torch import nn
-from two_ranks import TwoRanks, shards
+from two_ranks import TwoRanks, needs_ranks, shards
 
 import cca_estimators
 from cca_estimators import (
@@ -36,7 +36,9 @@ from cca_estimators import (
     Contrastive,
 )
 from cca_estimators.datasets import load_spoken_digits, make_views
+from cca_estimators.deep.training.sharded import check_version
 
+pytestmark = needs_ranks
 HALVES = slice(20), slice(20, None)
 CUT = 70  # of 120 rows: the two have parts of different size
 
@@ -281,3 +283,9 @@ def test_a_rank_that_is_killed_ends_the_other_with_an_error(data, tmp_path):
     ranks.close()
     assert isinstance(error, RuntimeError)
     assert "Another process of this sharded fit has ended" in str(error)
+
+
+def test_groups_that_may_never_close_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.__version__", "2.5.0+cpu")
+    with pytest.raises(RuntimeError, match=r"needs PyTorch 2\.13, and this is 2\.5\.0"):
+        check_version()

@@ -17,6 +17,7 @@ from scipy.sparse import issparse, vstack
 
 from cca_estimators import _ranks
 
+_OLDEST = (2, 13)  # version of PyTorch that was tried, but for 2.5, whose groups may never close
 _OF_RANK = {"callbacks", "device", "random_state", "towers", "verbose"}  # those of each
 
 
@@ -27,7 +28,7 @@ def together(sharded):
     Raises
     ------
     RuntimeError
-        If it is to be sharded, and no process group is there.
+        If it is to be sharded, and no process group is there, or PyTorch is too old.
     """
     if not sharded or _ranks.current().size > 1:
         with _ranks.among(_ranks.current() if sharded else _ranks.ALONE):
@@ -42,12 +43,23 @@ def together(sharded):
     if dist.get_world_size() == 1:
         yield
         return
+    check_version()
     ranks = Ranks()
     try:
         with _ranks.among(ranks), ranks.stage():
             yield
     finally:
         ranks.close()
+
+
+def check_version():
+    """Raise RuntimeError unless the groups of this PyTorch are known to close."""
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _OLDEST:
+        raise RuntimeError(
+            f"sharded=True among several processes needs PyTorch 2.13, and this is "
+            f"{torch.__version__}: with 2.5 a process may wait for ever when its group is closed, "
+            "and versions between were not tried. Set sharded=False, or update PyTorch."
+        )
 
 
 def check_same_method(estimator):

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from given import Given
 from registry import DEEP, embeddings, is_hashing
 from scipy.sparse import csr_array
 from sklearn import config_context
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
@@ -43,22 +44,6 @@ from cca_estimators import (
 )
 from cca_estimators.datasets import make_views
 from cca_estimators.retrieval import _search
-
-
-class Given(TransformerMixin, BaseEstimator):
-    """Take the views as their embeddings."""
-
-    def __init__(self, metric="cosine"):
-        self.metric = metric
-
-    def fit(self, X, y=None):
-        return self
-
-    def transform(self, X):
-        return X
-
-    def __sklearn_is_fitted__(self):
-        return True
 
 
 @pytest.fixture(scope="module")
@@ -635,7 +620,7 @@ def test_types_that_are_not_known_must_be_named(data, tmp_path):
     X, y = data
     path = tmp_path / "index"
     index = CrossModalIndex(make_pipeline(Given(), CCCA())).fit(X, y)
-    name = f"{__name__}.Given"
+    name = f"{Given.__module__}.Given"
     with pytest.warns(UserWarning, match=rf"pass trusted=\['{name}'\]"):
         index.save(path)
     with pytest.raises(ValueError, match=rf"not trusted: \['{name}'\]. Nothing of it was loaded"):

@@ -11,7 +11,7 @@ GAP = "-"
 
 def text(results, data, missing):
     """Return all tables in Markdown, under the date, the command and the versions."""
-    ways = {way: _by_cell(results, way) for way in ("defaults", "tuned", "bits")}
+    ways = {way: by_cell(results, way) for way in ("defaults", "tuned", "bits")}
     sets = list(data)
     tuned_sets = [each for each in sets if any(key[1] == each for key in ways["tuned"])]
     parts = [heading(system_information()), _sizes(data, missing)]
@@ -23,7 +23,7 @@ def text(results, data, missing):
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _by_cell(results, way):
+def by_cell(results, way):
     """Return the results of a way by method and set, all seeds of each."""
     cells = {}
     for result in results:

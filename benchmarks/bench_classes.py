@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from _common import RESULTS, heading, system_information
+from bench_quality import read_set
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
@@ -26,9 +27,7 @@ from cca_estimators import (
     Contrastive,
     PerView,
     SemanticMatching,
-    Views,
 )
-from cca_estimators.datasets import load_spoken_digits
 
 METHODS = {
     "KCCA": KCCA(),
@@ -48,19 +47,9 @@ N_SEEDS = 3
 
 def read_split(path):
     """Return the standardised training and test parts of a file, of the embedded digits if None."""
-    if path is None:
-        data = load_spoken_digits()
-        X, y, parts = data.X, data.y, [data.train, data.test]
-    else:
-        with np.load(path) as stored:
-            data = {name: stored[name] for name in stored.files}
-        speakers = "_by_speaker" if "train_by_speaker" in data else ""
-        names = ("audio", "visual") if "audio" in data else ("first", "second")
-        views = {name: data.get(name + speakers, data[name]) for name in names}
-        X = Views({name: rows.astype(np.float32) for name, rows in views.items()})
-        y, parts = data["labels"], [data[part + speakers] for part in ("train", "test")]
-    scaler = PerView(StandardScaler()).fit(X[parts[0]])
-    return [(scaler.transform(X[rows]), y[rows]) for rows in parts]
+    data = read_set(path)
+    scaler = PerView(StandardScaler()).fit(data.train[0])
+    return [(scaler.transform(X), y) for X, y in (data.train, data.test)]
 
 
 def cell(method, train, test):

@@ -3,7 +3,6 @@
 python docs/images/make_map_over_sets.py
 """
 
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -16,6 +15,8 @@ FOLDER = Path(__file__).resolve().parent
 BENCHMARKS = FOLDER.parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 from _quality_methods import LABELS, METHODS, OUTSIDE, PAIRS  # noqa: E402
+from _quality_tables import by_cell  # noqa: E402
+from bench_quality import read_results  # noqa: E402
 
 COLOURS = {LABELS: "#1f6fb4", PAIRS: "#e08a1e", OUTSIDE: "#8a8a8a"}
 WORDS = {
@@ -25,17 +26,13 @@ WORDS = {
 }
 
 mpl.use("Agg")
-cells = defaultdict(lambda: defaultdict(list))
-for line in (BENCHMARKS / "results" / "quality.jsonl").read_text(encoding="utf-8").splitlines():
-    result = json.loads(line)
-    if result["way"] == "defaults" and result["map"] is not None:
-        cells[result["method"]][result["data"]].append(result["map"])
-n_sets = max(map(len, cells.values()))
-figures = {
-    method: [np.mean(scores) for scores in sets.values()]
-    for method, sets in cells.items()
-    if len(sets) == n_sets
-}
+results = read_results(BENCHMARKS / "results" / "quality.jsonl")
+by_method = defaultdict(list)
+for (method, _), seeds in by_cell(results.values(), "defaults").items():
+    scores = [seed["map"] for seed in seeds if seed["map"] is not None]
+    by_method[method] += [np.mean(scores)] if scores else []
+n_sets = max(map(len, by_method.values()))
+figures = {method: sets for method, sets in by_method.items() if len(sets) == n_sets}
 methods = sorted(figures, key=lambda method: np.mean(figures[method]))
 
 figure, ax = plt.subplots(figsize=(8, 0.27 * len(methods) + 1), layout="constrained")

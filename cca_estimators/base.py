@@ -14,9 +14,9 @@ from cca_estimators._algebra.moments import (
     paired_moments,
 )
 from cca_estimators._base import CrossModalEstimator, ViewsTransformer
+from cca_estimators._base.tags import ViewsTags
 from cca_estimators._compat import Interval, StrOptions
 from cca_estimators._reading import blocks
-from cca_estimators._tags import ViewsTags
 from cca_estimators.linear import LinearEmbedding
 
 __all__ = [

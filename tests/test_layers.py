@@ -13,7 +13,7 @@ import cca_estimators
 PACKAGE = Path(cca_estimators.__file__).parent
 ROOMS = [
     ["_compat"],
-    ["views", "_storage", "_ranks", "_tags"],
+    ["views", "_storage", "_ranks"],
     ["_reading", "datasets"],
     ["_algebra"],
     ["media"],

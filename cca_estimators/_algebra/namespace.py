@@ -166,10 +166,10 @@ def submatrix(matrix, numbers):
     return matrix[np.ix_(numbers, numbers)]
 
 
-def spread(values, numbers, n_rows):
-    """Return a matrix of `n_rows` rows that holds values in some of them, and zeros elsewhere."""
+def spread(values, numbers, n_rows, fill=0.0):
+    """Return a matrix of `n_rows` rows that holds values in some, and one number elsewhere."""
     if not is_of_library(values):
-        full = np.zeros((n_rows, values.shape[1]))
+        full = np.full((n_rows, values.shape[1]), fill)
         full[numbers] = values
         return full
     if len(numbers) == n_rows:
@@ -177,7 +177,8 @@ def spread(values, numbers, n_rows):
     xp = namespace(values)
     sources = np.full(n_rows, len(numbers))
     sources[numbers] = np.arange(len(numbers))
-    return take(xp.concat([values, xp.zeros_like(values[:1, :])], axis=0), sources)
+    elsewhere = xp.full((1, values.shape[1]), fill, **_like_options(values))
+    return take(xp.concat([values, elsewhere], axis=0), sources)
 
 
 def cholesky(matrix):

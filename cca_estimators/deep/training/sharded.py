@@ -17,7 +17,7 @@ from scipy.sparse import issparse, vstack
 
 from cca_estimators import _ranks
 
-_OLDEST = (2, 13)  # version of PyTorch that was tried, but for 2.5, whose groups may never close
+_CLOSING = (2, 13)  # first PyTorch whose groups are known to close
 _OF_RANK = {"callbacks", "device", "random_state", "towers", "verbose"}  # those of each
 
 
@@ -52,9 +52,14 @@ def together(sharded):
         ranks.close()
 
 
+def groups_close():
+    """Tell whether the groups of this PyTorch are known to close."""
+    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= _CLOSING
+
+
 def check_version():
     """Raise RuntimeError unless the groups of this PyTorch are known to close."""
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < _OLDEST:
+    if not groups_close():
         raise RuntimeError(
             f"sharded=True among several processes needs PyTorch 2.13, and this is "
             f"{torch.__version__}: with 2.5 a process may wait for ever when its group is closed, "

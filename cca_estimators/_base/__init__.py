@@ -16,6 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cca_estimators import _ranks, _reading
 from cca_estimators._algebra.moments import class_members
+from cca_estimators._algebra.namespace import spread
+from cca_estimators._base.tags import with_views
 from cca_estimators._compat import (
     ADAPTERS_MANAGER,
     Interval,
@@ -32,7 +34,6 @@ from cca_estimators._reading.labels import (
     read_labels,
     shape_of,
 )
-from cca_estimators._tags import with_views
 from cca_estimators.metrics import cross_modal_map
 from cca_estimators.views import Views, n_rows
 
@@ -598,16 +599,11 @@ def _with_missing(name, rows, numbers, function, n_outputs):
 
     Libraries other than NumPy have no masks.
     """
-    place, n_samples = arrays.place_of(rows), rows.shape[0]
-    missing = np.full((1, n_outputs), np.nan)
-    if not len(numbers):
-        return place.put(np.repeat(missing, n_samples, axis=0))
-    known = function(name, _reading.some_rows(rows, numbers))
-    missing = place.xp.astype(place.put(missing), known.dtype)
-    sources = np.full(n_samples, len(numbers))
-    sources[numbers] = np.arange(len(numbers))
-    both = place.xp.concat([known, missing], axis=0)
-    return place.xp.take(both, place.put(sources), axis=0)
+    if len(numbers):
+        known = function(name, _reading.some_rows(rows, numbers))
+    else:
+        known = arrays.place_of(rows).put(np.empty((0, n_outputs)))
+    return spread(known, numbers, rows.shape[0], np.nan)
 
 
 def _side_by_side(outputs):

@@ -1,6 +1,7 @@
 """The base of the deep estimators: towers, training through skorch, a linear head."""
 
 import copy
+import copyreg
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -637,6 +638,19 @@ class DeepEstimator(GoingOn):
         net.history = History(data["history"])
         estimator.net_ = net
         return estimator
+
+    def __reduce_ex__(self, protocol):
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
+
+    def __reduce__(self):
+        """Refuse what asks past `__reduce_ex__`: skops, which would stop at a tensor somewhere."""
+        if not hasattr(self, "net_"):
+            return super().__reduce__()
+        raise TypeError(
+            f"{type(self).__name__} holds networks, which skops cannot dump. Write it by "
+            "cca_estimators.save, whose files run no code either and are read by "
+            "cca_estimators.load, or keep all of it by joblib.dump."
+        )
 
     def __getstate__(self):
         return at_rest(super().__getstate__())

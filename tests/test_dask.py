@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from joblib import parallel_config
+from scipy.sparse import csr_array
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -111,6 +112,39 @@ def test_frames_and_labels_of_any_type():
         assert_equal(found, expected, X)
         assert found.classes_.tolist() == expected.classes_.tolist()
     assert isinstance(found.transform(views)["visual"], da.Array)
+
+
+def several_labels(y):
+    """Return an indicator of five labels, of which none has the fourth."""
+    members = np.insert(np.eye(4, dtype=int)[y], 3, 0, axis=1)
+    members[::3, 0] = 1
+    return members
+
+
+@pytest.mark.parametrize("method", METHODS[1:], ids=str)
+def test_rows_may_have_several_labels(method):
+    X, y = data()
+    members = several_labels(y)
+    expected = new(method).fit(X, members)
+    in_chunks = da.from_array(members, chunks=(50, 2))
+    views = lazy(X, (70, 4), (70, 11))
+    for labels in (members, csr_array(members), pd.DataFrame(members), in_chunks):
+        found = new(method).fit(views, labels)
+        assert_equal(found, expected, X)
+        assert found.classes_.tolist() == [0, 1, 2, 4]
+    sizes_not_known = Views({name: unknown(rows, 70) for name, rows in X.items()})
+    assert_equal(new(method).fit(sizes_not_known, unknown(members, 70)), expected, X)
+
+
+def test_a_row_without_a_label_and_what_is_no_indicator_are_refused():
+    X, y = data()
+    views, members = lazy(X, (70, 9), (70, 11)), several_labels(y)
+    with pytest.raises(ValueError, match=r"y has shape \(\d+, 5\), that is several labels"):
+        CCCA().fit(views, da.from_array(2 * members, chunks=50))
+    members[80] = 0
+    for labels in (members, da.from_array(members, chunks=50)):
+        with pytest.raises(ValueError, match="1 rows without a label, the first of them its row"):
+            CCCA().fit(views, labels)
 
 
 def test_some_chunks_may_be_empty_and_lack_classes():

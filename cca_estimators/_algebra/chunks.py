@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
 from cca_estimators import _reading
-from cca_estimators._algebra.moments import ClassScatter, Cross, PairedScatter
-from cca_estimators._reading.labels import label_array
+from cca_estimators._algebra.moments import ClassScatter, Cross, PairedScatter, class_members
+from cca_estimators._reading.labels import is_indicator, label_array, read_labels
 
 _FAN_IN = 8
 
@@ -36,8 +36,8 @@ def class_scatters(views, codes, row_weights, pairs):
     ----------
     views : dict of dask array by name
         Aligned by `aligned`.
-    codes : dask array of int
-        Class of each row.
+    codes : dask array of int, or of an indicator
+        Class of each row, or its classes.
     row_weights : ndarray, shape (n_classes,)
     pairs : bool
         Whether to fill the `Cross`, which is empty otherwise.
@@ -71,23 +71,32 @@ def aligned(views):
 
 
 def labels_in_chunks(y, rows):
-    """Return labels, in memory or as a Dask collection, in the chunks of some rows."""
+    """Return labels, in memory or as a Dask collection, in the chunks of some rows.
+
+    Those of an indicator hold all its columns.
+    """
     import dask.array as da
 
     if _reading.is_dask(y):
         y = y.to_dask_array() if hasattr(y, "to_dask_array") else y
-        return _in_chunks(y, rows.chunks[0], "y", "X")
+        y = y[:, 0] if y.shape[1:] == (1,) else y  # a DataFrame of one column
+        y = _in_chunks(y, rows.chunks[0], "y", "X")
+        return y.rechunk({axis: -1 for axis in range(1, y.ndim)})
+    y = read_labels(y).toarray().astype(np.uint8) if is_indicator(y) else label_array(y)
     sizes = rows.chunks[0]
     if np.isnan(sizes).any():
         lengths = _over_chunks(_length, [rows], int).compute()
         sizes = tuple(int(length) for length in lengths)
     if sum(sizes) != len(y):
         raise ValueError(f"X has {sum(sizes)} rows, and y {len(y)} labels: each row needs one.")
-    return da.from_array(np.asarray(y), chunks=(sizes,))
+    return da.from_array(y, chunks=(sizes, *y.shape[1:]))
 
 
 def class_counts(labels):
-    """Return the distinct labels as a sorted array, and how many rows each has."""
+    """Return the distinct labels as a sorted array, and how many rows each has.
+
+    Those of an indicator are the columns that any row has.
+    """
     parts = _over_chunks(_counted, [labels], object).compute()
     values = np.concatenate([values for values, _ in parts])
     classes, places = np.unique(values, return_inverse=True)
@@ -95,7 +104,9 @@ def class_counts(labels):
 
 
 def codes_of(labels, classes):
-    """Return the place of each label among the classes."""
+    """Return the place of each label among the classes, or an indicator of the classes."""
+    if labels.ndim > 1:
+        return labels[:, classes]
     return labels.map_blocks(classes.searchsorted, dtype=np.intp)
 
 
@@ -158,10 +169,24 @@ def _length(chunk):
 
 
 def _counted(labels):
+    if is_indicator(labels):
+        return _boxed(_counted_columns(labels))
     labels = label_array(labels)
     if len(labels):
         check_classification_targets(labels)
     return _boxed(np.unique(labels, return_counts=True))
+
+
+def _counted_columns(members):
+    without = np.flatnonzero(members.sum(axis=1) == 0)
+    if len(without):
+        raise ValueError(
+            f"y has a chunk with {len(without)} rows without a label, the first of them its row "
+            f"{without[0]}: drop these rows."
+        )
+    counts = members.sum(axis=0, dtype=np.intp)
+    columns = np.flatnonzero(counts)
+    return columns, counts[columns]
 
 
 def _boxed(value):
@@ -198,6 +223,7 @@ def _paired_of_chunk(views):
 
 def _classes_of_chunk(views, row_weights, pairs):
     codes = views.pop("y")
+    codes = class_members(codes) if codes.ndim > 1 else codes
     scatter = _ClassScatters(row_weights)
     for taken, (x, y) in _reading.blocks(views):
         x, y = scatter.x.update(x, codes[taken]), scatter.y.update(y, codes[taken])

@@ -14,7 +14,7 @@ def data():
 
 
 def by_loop(views, codes):
-    """Return the votes of two rounds, one row after the other."""
+    """Return the votes of two rounds, one row after the other, each label with a weight of 1."""
     n, graphs = len(codes), []
     for rows in views.values():
         rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
@@ -23,6 +23,7 @@ def by_loop(views, codes):
         graphs.append(distances.argsort(axis=1)[:, :30])
     votes = np.array([[float(code == c) for c in range(3)] for code in codes])
     for _ in range(2):
+        votes = np.array([vote / votes.sum(axis=0) for vote in votes])
         votes = np.array([sum(votes[graph[i]].sum(axis=0) for graph in graphs) for i in range(n)])
     return votes.argmax(axis=1)
 
@@ -45,6 +46,13 @@ def test_most_wrong_labels_are_outvoted(data):
     wrong = np.where(rng.random(300) < 0.4, (y + rng.integers(1, 3, size=300)) % 3, y)
     assert np.mean(wrong == y) < 0.7
     assert np.mean(voted_labels(views, wrong) == y) > 0.9
+
+
+def test_a_rare_label_is_kept():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [200, 20])  # among 30 neighbours most are of the common class
+    views = {name: y[:, None] * 3.0 + rng.normal(size=(220, 2)) for name in ("audio", "visual")}
+    assert np.mean(voted_labels(views, y)[200:] == 1) > 0.9
 
 
 def test_units_and_padding_change_no_vote(data):

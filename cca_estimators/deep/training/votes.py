@@ -14,7 +14,9 @@ def voted_labels(views, codes):
     """Return the label that the nearest rows of both views vote for, row by row.
 
     Each row votes for its own label among its 30 nearest rows in either view, itself left out, by
-    standardised features; in a second round it votes by the shares of the votes that it got.
+    standardised features; in a second round it votes by the shares of the votes that it got. In
+    each round all labels have the same weight, shared by their rows: else those that many rows
+    have, and those whose rows are near to many others, would take rows from the rest.
 
     Parameters
     ----------
@@ -42,6 +44,7 @@ def voted_labels(views, codes):
     members = codes if codes.ndim > 1 else codes[:, None] == np.arange(codes.max() + 1)
     votes = members.astype(np.float64)
     for _ in range(_N_ROUNDS):
+        votes = votes / np.maximum(votes.sum(axis=0), np.finfo(float).tiny)
         votes = sum(votes[column] for graph in graphs for column in graph.T) / len(graphs)
     voted = _leading(votes, members.sum(axis=1))
     undecided = ~votes.any(axis=1)

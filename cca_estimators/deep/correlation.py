@@ -1,7 +1,7 @@
 """Deep methods that learn by canonical correlation, of pairs and of classes."""
 
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from cca_estimators.deep.training.estimator import HeadedEmbedding
 from cca_estimators.linear import CCA, CCCA
 
 __all__ = ["CDCCA", "DCCA"]
+
+_FEWEST_OUTPUTS = 10
+_ROWS_PER_OUTPUT = 4  # of a batch, so that its covariances are those of the classes
 
 
 class PairObjective(nn.Module):
@@ -178,9 +181,11 @@ class CDCCA(DeepCorrelation):
 
     Parameters
     ----------
-    n_components : int, default=10
-        Number of outputs of a tower. The embedding has one dimension less than there are classes,
-        or as many as outputs if those are fewer.
+    n_components : int, default=None
+        Number of outputs of a tower; None: one less than there are classes, but at least 10, and a
+        quarter of the rows of a batch at most, which must determine their covariances. The
+        embedding has one dimension less than there are classes, or as many as outputs if those are
+        fewer.
     pair_weight : float in [0, 1], default=0.2
         Share `b` of the true pairs in the loss.
     batch_reg : float, default=1e-3
@@ -216,13 +221,21 @@ class CDCCA(DeepCorrelation):
     True
     """
 
+    n_components: int | None = field(default=None, kw_only=False)
     pair_weight: float = 0.2
 
     _parameter_constraints = {
         **DeepCorrelation._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "pair_weight": [Interval(Real, 0, 1, closed="both")],
     }
     _supervised = True
+
+    def _n_tower_outputs(self):
+        if self.n_components is not None:
+            return self.n_components
+        n_directions = len(self.classes_) - 1
+        return max(_FEWEST_OUTPUTS, min(n_directions, self.batch_size // _ROWS_PER_OUTPUT))
 
     def _objective(self, inputs, y):
         return CategoryObjective(self.pair_weight, self.batch_reg, len(self.classes_))

@@ -60,8 +60,9 @@ class LSTMCCCA(SequenceCorrelation):
 
     Parameters
     ----------
-    n_components : int, default=10
-        Number of outputs of a tower.
+    n_components : int, default=None
+        Number of outputs of a tower; None: one less than there are classes, but at least 10, and a
+        quarter of the rows of a batch at most, which must determine their covariances.
     lstm_size : int, default=128
         Number of hidden units of an LSTM.
     n_layers : int, default=1
@@ -138,8 +139,9 @@ class SDCCA(SequenceCorrelation):
 
     Parameters
     ----------
-    n_components : int, default=10
-        Number of outputs of a tower.
+    n_components : int, default=None
+        Number of outputs of a tower; None: one less than there are classes, but at least 10, and a
+        quarter of the rows of a batch at most, which must determine their covariances.
     n_selected : int or float, default=1.0
         Number of steps to select, all of a sequence that has fewer; or a share in (0, 1] of the
         true length of each, rounded up, and of the longest in `fit` at most.

@@ -36,7 +36,8 @@ SHARED = {
     "sharded": False,
 }
 HEAD = {"n_components": 10, "reg": "auto", "weighted": True, "batch_reg": 1e-3}
-STEPS = {**HEAD, "dropout": 0.3, "pair_weight": 0.2, "lstm_size": 128, "n_layers": 1}
+CATEGORIES = {**HEAD, "n_components": None, "pair_weight": 0.2}
+STEPS = {**CATEGORIES, "dropout": 0.3, "lstm_size": 128, "n_layers": 1}
 OWN = {
     "ACMR": {
         "n_components": 40,
@@ -56,7 +57,7 @@ OWN = {
         "map_weight": 0.1,
         "adversary_weight": 0.1,
     },
-    "CDCCA": {**HEAD, "pair_weight": 0.2},
+    "CDCCA": CATEGORIES,
     "Contrastive": {
         "n_components": 64,
         "dropout": 0.3,

@@ -50,6 +50,23 @@ def parts(fitted, kind):
     return [module for module in fitted.net_.module_.modules() if isinstance(module, kind)]
 
 
+@pytest.mark.parametrize("method", [CDCCA, LSTMCCCA, SDCCA])
+@pytest.mark.parametrize(
+    ("n_classes", "options", "expected"),
+    [
+        (3, {}, 10),
+        (20, {}, 19),
+        (20, {"batch_size": 48}, 12),
+        (20, {"batch_size": 20}, 10),
+        (20, {"n_components": 4}, 4),
+    ],
+)
+def test_outputs_suffice_for_the_classes(method, n_classes, options, expected):
+    X, y = make_views(120, n_classes, (24, 25), random_state=0)
+    fitted = method(**TINY, **options).fit(X, y)
+    assert [len(view) for view in fitted.head_.weights_.values()] == [expected, expected]
+
+
 @each_deep
 def test_training_options_arrive(data, method):
     X, y = data

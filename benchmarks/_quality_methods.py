@@ -74,6 +74,7 @@ METHODS = {
         {"estimator__reg": [1e-4, 1e-3], "classifier": logistic(0.1, 1.0)},
     ),
     "TNN-C-CCA": Method(TNNCCCA(), {"margin": [0.3, 0.5], **DROPOUTS}),
+    "TNN-C-CCA, linear first": Method(TNNCCCA(first="ccca"), {"margin": [0.3, 0.5], **DROPOUTS}),
     "Contrastive, labels": Method(Contrastive(), {"temperature": [0.1, 0.2], **DROPOUTS}),
     "C-DCCA": Method(CDCCA(), NETWORK),
     "ACMR": Method(ACMR(), {"adversary_weight": [1.0, 5.0], **DROPOUTS}),

@@ -22,12 +22,11 @@ import _common
 
 FOLDER = Path(__file__).resolve().parent
 PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
-TAKE_DATA = ("classes", "learning", "libraries", "noise", "quality")
-BY_NAME_ONLY = ("classes", "gpu", "learning", "noise", "quality", "sequences")  # long, or a GPU
+TAKE_DATA = ("learning", "libraries", "noise", "quality")
+BY_NAME_ONLY = ("gpu", "learning", "noise", "quality", "sequences")  # long, or a GPU
 NEED_DATA = ("libraries", "noise")
 # Constants of the scripts that make them small, for --quick.
 QUICK = {
-    "classes": {"N_SEEDS": 1},
     "dask": {"N_ROWS": 2_000, "N_CHUNK": 500, "WIDTHS": (8, 16)},
     "epoch": {"N_ROWS": 800},
     "exactness": {},

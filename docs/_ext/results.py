@@ -1,12 +1,16 @@
-"""The directive ``results SUBJECT``: the tables of benchmarks/results on one subject.
+"""Directives for what was measured: ``results``, ``readme`` and ``map-over-sets``.
 
-Each becomes a section: a title, the table without columns in which nothing stands, and, folded up,
-when, where and with what it was measured.
+``results SUBJECT`` has the tables of benchmarks/results on one subject. Each becomes a section: a
+title, the table without columns in which nothing stands, and, folded up, when, where and with what
+it was measured. ``map-over-sets`` has the MAP of the methods that its lines name.
 """
 
+import json
 import os
 import re
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -17,7 +21,6 @@ RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
 SUBJECTS = {
     "quality": {
         "quality": "All methods on all sets at hand",
-        "classes": "Methods that learn from classes, by their defaults",
         "libraries": "Beside other libraries",
         "poster_table_digits": "The poster's protocol on the embedded digits",
         "poster_table_grid_digits": "The poster's protocol on digits of the GRID corpus",
@@ -54,6 +57,35 @@ SUBJECTS = {
     },
     "runs": {"summary": "When the benchmarks were last run"},
 }
+
+
+SETS = {
+    "embedded": "embedded",
+    "grid_digits": "GRID",
+    "uci_mfeat": "UCI",
+    "digit_halves": "halves",
+    "spoken_written_digits": "spoken",
+    "grid_words": "words",
+}
+
+
+def map_table(methods, text):
+    """Yield the lines of a table: MAP by the defaults, a row for each method, a column per set.
+
+    `text` has one result in JSON a line; several seeds are averaged.
+    """
+    seeds = defaultdict(list)
+    for result in map(json.loads, text.splitlines()):
+        if result["way"] == "defaults" and not result["note"]:
+            seeds[result["method"], result["data"]].append(result["map"])
+    yield from (".. list-table::", "   :header-rows: 1", "   :stub-columns: 1", "")
+    for row in [["", *SETS.values()], *([name, *_maps(seeds, name)] for name in methods)]:
+        yield f"   * - {row[0]}"
+        yield from (f"     - {cell}" for cell in row[1:])
+
+
+def _maps(seeds, method):
+    return [f"{fmean(seeds[method, name]):.3f}".lstrip("0") for name in SETS]
 
 
 def shown(text):
@@ -113,6 +145,21 @@ class Results(Markdown):
                 yield stem, title, shown(path.read_text(encoding="utf-8"))
 
 
+class MapOverSets(SphinxDirective):
+    """The MAP by the defaults of the methods that the lines of the directive name."""
+
+    has_content = True
+
+    def run(self):
+        """Return the table."""
+        path = RESULTS / "quality.jsonl"
+        self.env.note_dependency(str(path))
+        lines = map_table(self.content, path.read_text(encoding="utf-8"))
+        node = nodes.Element()
+        self.state.nested_parse(StringList(list(lines), "map-over-sets"), 0, node)
+        return node.children
+
+
 class Readme(Markdown):
     """What stands in the README between two marks, its links leading to pages instead of files."""
 
@@ -137,4 +184,5 @@ def setup(app):
     """Register the directives."""
     app.add_directive("results", Results)
     app.add_directive("readme", Readme)
+    app.add_directive("map-over-sets", MapOverSets)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -177,6 +177,7 @@ MODES = {
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "default_device": default_device,
+    "default_dtype": default_dtype,
     "pandas": lambda: config_context(transform_output="pandas"),
 }
 
@@ -191,17 +192,6 @@ def test_modes_of_the_caller_change_nothing(data, method, mode):
         enabled = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
         assert enabled == (mode not in ("no_grad", "inference_mode"), mode == "autocast")
     np.testing.assert_array_equal(found, expected)
-
-
-@each_deep
-def test_another_default_dtype_is_no_obstacle(data, method):
-    X, y = data
-    with default_dtype():
-        fitted = clone(method).fit(X, y)
-        assert torch.get_default_dtype() == torch.float64
-        assert fitted.score(X, y) > 0.3
-    kinds = {p.dtype for p in fitted.net_.module_.parameters() if p.is_floating_point()}
-    assert kinds == {torch.float32}
 
 
 def test_polars_output(data):

@@ -6,12 +6,17 @@ from contextlib import ExitStack, contextmanager
 
 import sklearn
 import torch
+from torch.overrides import TorchFunctionMode
 
 from cca_estimators import _ranks
 
 _GLOBAL_GENERATORS = threading.RLock()
 _PROCESS = os.getpid()
 _STRIDE = 0x9E3779B1  # between the seeds of ranks, far from those of other epochs
+_OF_DEFAULT_DTYPE = (
+    *(torch.empty, torch.zeros, torch.ones, torch.eye),
+    *(torch.rand, torch.randn, torch.linspace),
+)
 
 
 @contextmanager
@@ -61,6 +66,19 @@ def draws_by_itself(module):
     return kind == "torch.nn.modules.dropout" or (isinstance(rate, float) and rate > 0)
 
 
+class _Float32(TorchFunctionMode):
+    """New tensors hold float32, whatever PyTorch's default is: it is process-wide, this is not.
+
+    Draws of another type are other draws, not the same ones rounded.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function in _OF_DEFAULT_DTYPE and kwargs.get("dtype") is None:
+            kwargs = {**kwargs, "dtype": torch.float32}
+        return function(*args, **kwargs)
+
+
 @contextmanager
 def own_modes(device):
     """Work as if the caller had set no mode of PyTorch, and no output of scikit-learn.
@@ -79,4 +97,6 @@ def own_modes(device):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.empty(0).device.type != "cpu":  # asked of PyTorch 2.5, a reset default raises
             stack.enter_context(torch.device("cpu"))
+        if torch.get_default_dtype() != torch.float32:
+            stack.enter_context(_Float32())
         yield

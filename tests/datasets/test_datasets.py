@@ -20,6 +20,8 @@ def test_spoken_digits_are_as_documented():
     np.testing.assert_array_equal(data.y, load_digits().target)
     assert len(data.voices) == 30
     assert "Synthesised speech" in data.DESCR
+    data.target_names[0] = "changed"
+    assert load_spoken_digits().target_names[0] != "changed"
 
 
 def test_spoken_digits_share_no_voice_and_no_row_between_train_and_test():
@@ -67,7 +69,10 @@ def test_make_views_is_seeded_and_imbalanced_on_demand():
     X, y = make_views(700, 3, (8, 9), imbalance=4.0, random_state=3)
     again, _ = make_views(700, 3, (8, 9), imbalance=4.0, random_state=3)
     np.testing.assert_array_equal(X["visual"], again["visual"])
-    np.testing.assert_allclose(np.bincount(y), [400, 200, 100], atol=1)
+    np.testing.assert_array_equal(np.bincount(y), [400, 200, 100])
+    for n_classes in (3, 4):
+        balanced = make_views(2 * n_classes, n_classes, (8, 9), random_state=0)[1]
+        np.testing.assert_array_equal(np.bincount(balanced), [2] * n_classes)
 
 
 def test_make_views_needs_room_for_its_latent_dimensions():

@@ -68,6 +68,7 @@ def test_the_mark_of_rows_without_a_label_is_no_class(data, unlabelled, labels):
     known = np.flatnonzero(np.arange(240) % 3)
     of_known = fitted.score(X[known], expected[known])
     assert fitted.score(X, marked) == pytest.approx(of_known)
+    assert fitted.score(X, marked.tolist()) == fitted.score(X, marked)
     pipe = make_pipeline(PerView(), Contrastive(unlabelled=unlabelled, **SMALL)).fit(X, marked)
     assert cross_modal_map(pipe, X, marked) == pytest.approx(of_known)
     assert cross_modal_scores(pipe, X, marked)["map"] == pytest.approx(of_known)

@@ -11,9 +11,11 @@ from cca_estimators import CCCA, CKCCA, Views, mean_average_precision
 from cca_estimators._algebra.cross_fitting import (
     cross_fitted,
     folds_for,
+    group_folds,
     rotation,
     stratified_folds,
 )
+from cca_estimators._algebra.moments import class_members
 from cca_estimators.datasets import make_views
 
 
@@ -42,6 +44,31 @@ def test_folds_hold_each_class_alike_and_leave_single_rows_in_all_of_them():
     assert folds[codes == 3] == [-1]
     np.testing.assert_array_equal(folds, stratified_folds(codes, 5, rng()))
     assert (folds != stratified_folds(codes, 5, np.random.RandomState(1))).any()
+
+
+def rows_of(*groups):
+    """Return the classes and the groups of rows: of each group, how many rows each class has."""
+    classes = [np.repeat(np.arange(len(counts)), counts) for counts in groups]
+    return np.concatenate(classes), np.repeat(np.arange(len(groups)), [sum(g) for g in groups])
+
+
+def test_groups_go_where_their_classes_are_rarest():
+    y, groups = rows_of((6, 2), (7, 0), (3, 1))
+    folds = group_folds(class_members(y), groups, 2, rng())
+    np.testing.assert_array_equal(folds[[0, 8, 15]], [0, 1, 1])
+    y, groups = rows_of((5, 0, 0, 0), (0, 4, 0, 0), (0, 0, 3, 0), (0, 0, 0, 2))
+    rows = np.bincount(group_folds(class_members(y), groups, 2, rng()))
+    np.testing.assert_array_equal(rows, [7, 7])
+    y, groups = rows_of(*[(4, 0, 0), (0, 4, 0), (0, 0, 4)] * 3)
+    folds = group_folds(class_members(y), groups, 3, rng())
+    np.testing.assert_array_equal(np.bincount(3 * folds + y), [4] * 9)
+
+
+def test_a_class_of_one_group_stays_in_all_folds():
+    y, groups = rows_of((3, 2), (3, 0), (3, 0))
+    folds = stratified_folds(y, 5, rng(), groups)
+    np.testing.assert_array_equal(folds[y == 1], [-1, -1])
+    assert sorted(folds[y == 0]) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_classes_of_few_rows_have_no_folds():

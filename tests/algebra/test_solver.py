@@ -130,7 +130,8 @@ def test_shrinkage_is_that_of_scikit_learn(n_rows, n_features):
     covariance = np.cov(rows.T, ddof=0)
     shrinkage = OAS().fit(rows).shrinkage_
     expected = min(shrinkage, 0.99) / (1 - min(shrinkage, 0.99))
-    assert shrinkage_ridge(covariance, n_rows) == pytest.approx(expected)
+    for unit in (1.0, 1e-200, 1e200):
+        assert shrinkage_ridge(unit * covariance, n_rows) == pytest.approx(expected)
 
 
 def test_shrinkage_of_a_single_feature_is_bounded():

@@ -33,6 +33,16 @@ def test_auto_learns_by_labels_where_they_are_given(data):
     assert not hasattr(by_labels.fit(X), "classes_")
 
 
+def test_training_goes_on_as_it_began(data):
+    X, y = data
+    begun = {"with": (y, None), "without": (None, y)}
+    for name, (first, second) in begun.items():
+        fitted = Contrastive(**{**SMALL, "max_epochs": 1}).fit(X, first)
+        with pytest.raises(ValueError, match=f"Training began {name} labels: go on {name} labels"):
+            fitted.partial_fit(X, second)
+        assert len(fitted.partial_fit(X, first).history_) == 2
+
+
 @pytest.mark.parametrize("loss", ["supervised", "robust"])
 def test_labels_are_required_where_they_are_learnt_from(data, loss):
     X, y = data

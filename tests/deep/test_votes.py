@@ -71,8 +71,15 @@ def test_a_row_without_votes_keeps_its_label(data):
     assert voted_labels(views, codes)[5] == 2
 
 
-def test_infinite_values_are_named(data):
+def test_of_few_rows_all_others_vote():
+    codes = np.array([0, 0, 1, 0, 0])
+    views = {name: np.array([[0.0], [0.1], [0.3], [9.0], [9.1]]) for name in ("audio", "visual")}
+    assert voted_labels(views, codes).tolist() == [0, 0, 1, 0, 0]  # 13/16 > 3/4, and 1 > 3/4
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_values_are_named(data, value):
     views, y = data
-    views["visual"][3, 2] = np.inf
+    views["visual"][3, 2] = value
     with pytest.raises(ValueError, match="View 'visual' contains"):
         voted_labels(views, y)

@@ -90,9 +90,9 @@ __all__ = [
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
-def _bitwise_count_of_table(words):
+def _bitwise_count_of_table(words, out=None):
     """Return the number of set bits of each 64-bit word, as NumPy 2 counts them."""
-    return _BITS[words[..., None].view(np.uint8)].sum(axis=-1, dtype=np.uint8)
+    return _BITS[words[..., None].view(np.uint8)].sum(axis=-1, dtype=np.uint8, out=out)
 
 
 bitwise_count = getattr(np, "bitwise_count", _bitwise_count_of_table)

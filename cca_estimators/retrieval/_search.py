@@ -146,24 +146,37 @@ class Hamming:
 
     def screen(self, gallery, prepared):
         """Return the numbers of bits that differ, shape (n_gallery, n_queries)."""
-        words = zip(gallery.T, prepared, strict=True)
-        counts = (bitwise_count(row ^ query[:, None]) for row, query in words)
-        total = next(counts).astype(self.dtype, copy=False)
-        for count in counts:
-            total += count
-        return total.T
+        return self._differing(gallery, prepared, self._space(len(gallery), prepared.shape[1])).T
 
     def passing(self, gallery, prepared, bounds):
         """Return the pairs below their bounds, as row times number of queries plus query.
 
         A few queries at once, by which the words that differ stay in the cache.
         """
+        n_rows, n_queries = len(gallery), len(bounds)
+        space = self._space(n_rows, min(_FEW_QUERIES, n_queries))
         found = []
-        for few in gen_batches(len(bounds), _FEW_QUERIES):
-            below = self.screen(gallery, prepared[:, few]) < bounds[few]
-            queries, rows = np.divmod(np.flatnonzero(below.T), len(gallery))
-            found.append(rows * len(bounds) + queries + few.start)
-        return np.concatenate(found)
+        for few in gen_batches(n_queries, _FEW_QUERIES):
+            below = self._differing(gallery, prepared[:, few], space) < bounds[few, None]
+            found.append(np.flatnonzero(below) + few.start * n_rows)
+        queries, rows = np.divmod(np.concatenate(found), n_rows)
+        return rows * n_queries + queries
+
+    def _space(self, n_rows, n_queries):
+        """Return where `_differing` works: new memory for each call takes half as long again."""
+        return tuple(np.empty((n_queries, n_rows), dtype) for dtype in (np.uint64, np.uint8))
+
+    def _differing(self, gallery, prepared, space):
+        """Return the numbers of bits that differ, shape (n_queries, n_gallery)."""
+        words, counts = (part[: prepared.shape[1]] for part in space)
+        total = None
+        for row, query in zip(gallery.T, prepared, strict=True):
+            bitwise_count(np.bitwise_xor(row, query[:, None], out=words), out=counts)
+            if total is None:
+                total = counts.astype(self.dtype, copy=len(prepared) > 1)
+            else:
+                total += counts
+        return total
 
     def bounds(self, farthest):
         """Return bounds that all screened items stay below which are nearer than the farthest."""

@@ -51,8 +51,8 @@ class Alone:
         """Return what all ranks have gathered, which has a method `merge`."""
         return part
 
-    def average(self, tensors):
-        """Replace tensors by their averages over all ranks."""
+    def add_up(self, tensors):
+        """Replace tensors by their sums over all ranks."""
 
     def own(self, rows, n_rows):
         """Return one's own of joined rows."""

@@ -233,11 +233,14 @@ class Net(NeuralNet):
         self.optimizer_.step()
 
     def _backward(self, loss, optimizer):
-        """Set the gradients that an optimiser goes by: those of the loss of all ranks."""
+        """Set the gradients that an optimiser goes by: those of the loss of all ranks.
+
+        They are averaged: every rank has computed the loss of all, and gradients of it by its rows.
+        """
         optimizer.zero_grad()
-        loss.backward()
+        (loss / self.ranks_.size).backward()
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        self.ranks_.average([weight.grad for weight in weights if weight.grad is not None])
+        self.ranks_.add_up([weight.grad for weight in weights if weight.grad is not None])
 
     def notify(self, method_name, **kwargs):
         """Call the callbacks, each of which is by itself: what it fits concerns no other rank."""

@@ -9,6 +9,8 @@ process that holds the joined batch, whichever weights they are.
 import copy
 import pickle
 from contextlib import contextmanager, suppress
+from itertools import compress
+from operator import not_
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from scipy.sparse import issparse, vstack
 from cca_estimators import _ranks
 
 _CLOSING = (2, 13)  # first PyTorch whose groups are known to close
+_LARGE = 2**16  # numbers that are better not copied to be added up together with others
 _OF_RANK = {"callbacks", "device", "random_state", "towers", "verbose"}  # those of each
 
 
@@ -173,24 +176,23 @@ class Ranks(_ranks.Alone):
             merged.merge(self.of(rank, part))
         return merged
 
-    def average(self, tensors):
-        """See `Alone`."""
-        if not tensors:
-            return
-        flat = self.reduced(torch.cat([tensor.reshape(-1) for tensor in tensors])) / self.size
-        for tensor, part in zip(
-            tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True
-        ):
-            tensor.copy_(part.view_as(tensor))
+    def add_up(self, tensors):
+        """See `Alone`; large tensors where they are, the others by one collective."""
+        large = [each.numel() >= _LARGE and each.is_contiguous() for each in tensors]
+        for tensor in compress(tensors, large):
+            self._reduce(tensor)
+        others = list(compress(tensors, map(not_, large)))
+        if others:
+            flat = torch.cat([tensor.reshape(-1) for tensor in others])
+            self._reduce(flat)
+            parts = flat.split([tensor.numel() for tensor in others])
+            for tensor, part in zip(others, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
 
     def reduced(self, tensor):
         """Return the sum over all ranks, without a gradient."""
         tensor = tensor.detach().clone(memory_format=torch.contiguous_format)
-        if tensor.device.type == "cpu":
-            self._called(dist.all_reduce, tensor)
-        else:
-            self._sizes(0)
-            dist.all_reduce(tensor)
+        self._reduce(tensor)
         return tensor
 
     def close(self):
@@ -203,6 +205,14 @@ class Ranks(_ranks.Alone):
         numbers = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
         self._called(dist.all_gather, numbers, torch.tensor([number]))
         return [int(number) for number in numbers]
+
+    def _reduce(self, tensor):
+        """Add up a tensor over all ranks where it is."""
+        if tensor.device.type == "cpu":
+            self._called(dist.all_reduce, tensor)
+        else:
+            self._sizes(0)
+            dist.all_reduce(tensor)
 
     def _called(self, collective, *args):
         if not self._groups:

@@ -145,38 +145,27 @@ class Hamming:
         return np.ascontiguousarray(queries.T)
 
     def screen(self, gallery, prepared):
-        """Return the numbers of bits that differ, shape (n_gallery, n_queries)."""
-        return self._differing(gallery, prepared, self._space(len(gallery), prepared.shape[1])).T
-
-    def passing(self, gallery, prepared, bounds):
-        """Return the pairs below their bounds, as row times number of queries plus query.
+        """Return the numbers of bits that differ, shape (n_gallery, n_queries).
 
         A few queries at once, by which the words that differ stay in the cache.
         """
-        n_rows, n_queries = len(gallery), len(bounds)
-        space = self._space(n_rows, min(_FEW_QUERIES, n_queries))
-        found = []
-        for few in gen_batches(n_queries, _FEW_QUERIES):
-            below = self._differing(gallery, prepared[:, few], space) < bounds[few, None]
-            found.append(np.flatnonzero(below) + few.start * n_rows)
-        queries, rows = np.divmod(np.concatenate(found), n_rows)
-        return rows * n_queries + queries
+        counts = np.zeros((prepared.shape[1], len(gallery)), self.dtype)
+        words = np.empty((_FEW_QUERIES, len(gallery)), np.uint64)
+        for few in gen_batches(len(counts), _FEW_QUERIES):
+            into, differing = counts[few], words[: few.stop - few.start]
+            for row, queries in zip(gallery.T, prepared[:, few, None], strict=True):
+                np.bitwise_xor(row, queries, out=differing)
+                if len(prepared) == 1:  # which spares an array of counts
+                    bitwise_count(differing, out=into)
+                else:
+                    into += bitwise_count(differing)
+        return counts.T
 
-    def _space(self, n_rows, n_queries):
-        """Return where `_differing` works: new memory for each call takes half as long again."""
-        return tuple(np.empty((n_queries, n_rows), dtype) for dtype in (np.uint64, np.uint8))
-
-    def _differing(self, gallery, prepared, space):
-        """Return the numbers of bits that differ, shape (n_queries, n_gallery)."""
-        words, counts = (part[: prepared.shape[1]] for part in space)
-        total = None
-        for row, query in zip(gallery.T, prepared, strict=True):
-            bitwise_count(np.bitwise_xor(row, query[:, None], out=words), out=counts)
-            if total is None:
-                total = counts.astype(self.dtype, copy=len(prepared) > 1)
-            else:
-                total += counts
-        return total
+    def passing(self, gallery, prepared, bounds):
+        """Return the pairs below their bounds, as row times number of queries plus query."""
+        below = self.screen(gallery, prepared) < bounds
+        queries, rows = np.divmod(np.flatnonzero(below.T), len(gallery))
+        return rows * len(bounds) + queries
 
     def bounds(self, farthest):
         """Return bounds that all screened items stay below which are nearer than the farthest."""

@@ -18,12 +18,15 @@ class _Normed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values, eps, ranks):
-        sums = ranks.reduced(torch.cat([values.sum(dim=0), values.new_tensor([len(values)])]))
-        mean, total = sums[:-1] / sums[-1], sums[-1]
-        normed = values - mean
-        variance = ranks.reduced(normed.square().sum(dim=0)) / total
+        variances, means = torch.var_mean(values, dim=0, correction=0)
+        own = torch.stack([torch.full_like(means, len(values)), means, variances])
+        numbers, means, variances = ranks.stacked(own).unbind(dim=1)
+        total = numbers[:, 0].sum()
+        shares = numbers / total
+        mean = (shares * means).sum(dim=0)
+        variance = (shares * (variances + (means - mean).square())).sum(dim=0)
         scale = (variance + eps).rsqrt()
-        normed *= scale
+        normed = (values - mean).mul_(scale)
         ctx.ranks = ranks
         ctx.save_for_backward(normed, scale, total)
         ctx.mark_non_differentiable(mean, variance, total)

@@ -195,6 +195,13 @@ class Ranks(_ranks.Alone):
         self._reduce(tensor)
         return tensor
 
+    def stacked(self, tensor):
+        """Return the tensors of all ranks, without a gradient, shape (n_ranks, ...)."""
+        parts = tensor.new_zeros(self.size, *tensor.shape)
+        parts[self.rank] = tensor
+        self._reduce(parts)
+        return parts
+
     def close(self):
         """Close all connections."""
         while self._groups:

@@ -163,9 +163,9 @@ def press_ctrl_c():
     signal.raise_signal(signal.SIGINT)
 
 
-def interrupted(rank, method, X, y):
-    """Fit, and press Ctrl-C on rank 1 in the third epoch; return what is there then."""
-    callbacks = [AtEpoch(3, press_ctrl_c)] if rank else None
+def interrupted(rank, method, X, y, epoch=3):
+    """Fit, and press Ctrl-C on rank 1 in some epoch; return what is there then."""
+    callbacks = [AtEpoch(epoch, press_ctrl_c)] if rank else None
     method.set_params(callbacks=callbacks)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -253,6 +253,13 @@ def test_a_fit_goes_on_from_the_file_of_the_first_rank(ranks, data, tmp_path):
     assert not [*kept.iterdir(), *other.iterdir()]
 
 
+def spoken_digits():
+    """Return rows to train on in random order, their labels, and what to test on."""
+    X, y = load_spoken_digits(subset="train", return_X_y=True)
+    rows = np.random.default_rng(0).permutation(len(y))
+    return X[rows], y[rows], load_spoken_digits(subset="test", return_X_y=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["CDCCA", "DCCA", "TNNCCCA", "Contrastive", "ACMR", "UCAL", "AGAH"]
@@ -260,15 +267,26 @@ def test_a_fit_goes_on_from_the_file_of_the_first_rank(ranks, data, tmp_path):
 def test_fits_by_default_are_as_good(request, ranks, name):
     if not request.config.getoption("--long"):
         pytest.skip("a small one is above")
-    X, y = load_spoken_digits(subset="train", return_X_y=True)
-    rows = np.random.default_rng(0).permutation(len(y))
-    X, y = X[rows], y[rows]
-    test = load_spoken_digits(subset="test", return_X_y=True)
+    X, y, test = spoken_digits()
     method = getattr(cca_estimators, name)(random_state=0, device="cpu")
     parts = shards(X, y, len(y) // 2)
     first, second = ranks(fitted, clone(method).set_params(sharded=True), *parts)
     same_on_both(first, second, X=test[0])
     assert first.score(*test) == pytest.approx(method.fit(X, y).score(*test), abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["CDCCA", "TNNCCCA"])
+def test_a_fit_that_one_process_goes_on_with_is_as_good(request, ranks, name, tmp_path):
+    if not request.config.getoption("--long"):
+        pytest.skip("a small one is above")
+    X, y, test = spoken_digits()
+    method = getattr(cca_estimators, name)(random_state=0, device="cpu")
+    stopped = clone(method).set_params(sharded=True, checkpoint=str(tmp_path))
+    (left, _), _ = ranks(interrupted, stopped, *shards(X, y, len(y) // 2), method.max_epochs // 2)
+    assert len(left.history_) == method.max_epochs // 2 - 1
+    resumed = clone(method).set_params(checkpoint=str(tmp_path)).fit(X, y)
+    assert resumed.score(*test) == pytest.approx(method.fit(X, y).score(*test), abs=0.01)
 
 
 def test_without_a_group_it_is_refused(data):

@@ -162,10 +162,15 @@ class Hamming:
         return counts.T
 
     def passing(self, gallery, prepared, bounds):
-        """Return the pairs below their bounds, as row times number of queries plus query."""
-        below = self.screen(gallery, prepared) < bounds
-        queries, rows = np.divmod(np.flatnonzero(below.T), len(gallery))
-        return rows * len(bounds) + queries
+        """Return the pairs below their bounds, as row times number of queries plus query.
+
+        Most queries have none, which the least number of each tells faster than a comparison.
+        """
+        counts = self.screen(gallery, prepared).T
+        some = np.flatnonzero(counts.min(axis=1) < bounds)
+        below = counts[some] < bounds[some, None]
+        queries, rows = np.divmod(np.flatnonzero(below), len(gallery))
+        return rows * len(bounds) + some[queries]
 
     def bounds(self, farthest):
         """Return bounds that all screened items stay below which are nearer than the farthest."""

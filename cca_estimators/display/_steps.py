@@ -10,8 +10,8 @@ from cca_estimators.display._axes import frame, frame_result, panels
 from cca_estimators.display._retrieval import RetrievalDisplay, draw_item
 from cca_estimators.retrieval import CrossModalIndex
 
-_BARS = [0, 1.04, 1, 0.45]  # left, bottom, width and height, in those of the panel
-_TITLE_AT = (0.5, 1.53)
+_BARS = {"size": 0.3, "pad": 0.04}  # height of the bars and distance from the item, in inches
+_TITLE_PAD = 72 * sum(_BARS.values()) + 4  # in points, from the item
 _KNOWN_BY = {"gradient": "_step_effects", "attention": "_step_attention"}
 
 
@@ -234,7 +234,7 @@ class StepsDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         n_queries, n_neighbors = self.result_labels.shape
-        self.figure_, self.axes_ = panels(ax, n_queries, 1 + n_neighbors, (3.4, 1.9))
+        self.figure_, self.axes_ = panels(ax, n_queries, 1 + n_neighbors, (4, 1.4))
         self.bars_ = np.empty(self.axes_.shape, dtype=object)
         titles = ["query", *map(str, range(1, n_neighbors + 1))]
         for i, j in np.ndindex(self.axes_.shape):
@@ -252,16 +252,20 @@ class StepsDisplay:
 
 def _draw(axes, item, weights, style, title):
     """Draw an item along its steps, and bars of their weights above; return the bars."""
+    from mpl_toolkits.axes_grid1 import make_axes_locatable
+
     if isinstance(item, str):
         draw_item(axes, item, style)
         axes.set_box_aspect(None)
     else:
         _draw_steps(axes, np.asarray(item), len(weights), style)
-    above = axes.inset_axes(_BARS)
+    divider = make_axes_locatable(axes)
+    divider.set_anchor("N")
+    above = divider.append_axes("top", **_BARS)
     above.set(xlim=(0, len(weights)), xticks=[], yticks=[])
+    axes.set_title(title, fontsize="medium", pad=_TITLE_PAD)
     above.spines[:].set_visible(False)
     above.axhline(0, color="black", linewidth=0.8)
-    axes.text(*_TITLE_AT, title, ha="center", va="bottom", transform=axes.transAxes)
     return above.bar(np.arange(len(weights)) + 0.5, weights, width=0.9, color="0.35")
 
 
@@ -270,9 +274,10 @@ def _draw_steps(axes, item, n_steps, style):
     film = item.ndim > 2
     picture = np.concatenate(item, axis=1) if film else item.T
     height = picture.shape[0] * n_steps / picture.shape[1]
-    defaults = {"cmap": "gray", "aspect": "auto", "extent": (0, n_steps, height, 0)}
+    defaults = {"cmap": "gray", "extent": (0, n_steps, height, 0)}
     if not film:
-        defaults |= {"cmap": "magma", "extent": (0, n_steps, 0, height), "origin": "lower"}
+        extent = (0, n_steps, 0, height)
+        defaults = {"cmap": "magma", "aspect": "auto", "extent": extent, "origin": "lower"}
     axes.imshow(picture, **{**defaults, **(style or {})})
     axes.set(xticks=[], yticks=[])
 

@@ -93,6 +93,8 @@ html_show_sourcelink = False
 no_sections = (
     "install",
     "getting_started",
+    "own_data",
+    "promises",
     "benchmarks/**",
     "faq",
     "citing",

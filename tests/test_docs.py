@@ -113,6 +113,12 @@ def test_pages_include_the_files_of_the_root(page, source):
     assert (ROOT / source).exists()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_table_begins_with_an_empty_cell(page):
+    """Docutils takes such a row for the rest of another: of a header, it shows nothing."""
+    assert not re.search(r"^=+( +=+)+\n +\S", page.read_text(), re.M)
+
+
 def test_every_file_of_results_is_on_a_page():
     extension = (DOCS / "_ext" / "results.py").read_text()
     for path in (ROOT / "benchmarks" / "results").glob("*.md"):

@@ -104,3 +104,14 @@ def test_dask(estimator, data):
     else:
         with pytest.raises(TypeError, match="Dask"):
             estimator.fit(lazy, y)
+
+
+@each
+def test_sharded(estimator, data):
+    """One that takes part asks for the process group that is not there."""
+    estimator = clone(estimator)
+    if get_tags(estimator).sharded:
+        with pytest.raises(RuntimeError, match=r"torch\.distributed"):
+            estimator.set_params(sharded=True).fit(*data)
+    else:
+        assert "sharded" not in estimator.get_params(deep=False)

@@ -354,10 +354,13 @@ class ViewsTransformer(TransformerMixin, BaseEstimator, ABC, auto_wrap_output_ke
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        device = "device" in self.get_params(deep=False)
+        by_parameter = {"device", "sharded"}.intersection(self.get_params(deep=False))
         tags.array_api_support = self._works_in_place
         return with_views(
-            tags, dask=self._reads_dask, partial_fit=hasattr(self, "partial_fit"), device=device
+            tags,
+            dask=self._reads_dask,
+            partial_fit=hasattr(self, "partial_fit"),
+            **dict.fromkeys(by_parameter, True),
         )
 
 

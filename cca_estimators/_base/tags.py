@@ -26,6 +26,8 @@ class ViewsTags(Tags):
         Whether it trains on a device of PyTorch, named by the parameter `device`.
     dask : bool
         Whether views may be Dask collections.
+    sharded : bool
+        Whether several processes can train one model, by the parameter `sharded`.
     """
 
     sequences: bool = False
@@ -34,6 +36,7 @@ class ViewsTags(Tags):
     partial_fit: bool = False
     device: bool = False
     dask: bool = False
+    sharded: bool = False
 
 
 def with_views(tags, **of_views):

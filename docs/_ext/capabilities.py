@@ -46,6 +46,7 @@ COLUMNS = {
     "GPU": yes(lambda tags: tags.device),
     "``partial_fit``": yes(lambda tags: tags.partial_fit),
     "Dask": yes(lambda tags: tags.dask),
+    "``sharded``": yes(lambda tags: tags.sharded),
     "several labels": yes(lambda tags: tags.several_labels),
     "sequences": of_sequences,
     "missing partners": lambda method: tags_of(method).missing_partners,

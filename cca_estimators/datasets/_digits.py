@@ -85,6 +85,7 @@ def load_spoken_digits(*, subset="all", return_X_y=False):
         DESCR : str
             Description of the set.
     (X, y) : tuple if `return_X_y`
+        The views and the digits.
 
     Examples
     --------

@@ -123,6 +123,7 @@ def bootstrap_map(
     n_resamples : int, default=1000
         Number of times that queries are drawn, with replacement.
     confidence_level : float in (0, 1), default=0.95
+        Share of the draws that lie in the interval.
     random_state : int, RandomState instance or None, default=None
         Seed of the draws.
 
@@ -210,11 +211,13 @@ def to_mteb(scores, task_name, *, split="test", main_score="map", languages=()):
     scores : dict of float
         What `cross_modal_scores` returned.
     task_name : str
+        Name of the task.
     split : str, default="test"
         Part of the data that the scores are of.
     main_score : str, default="map"
         Name of the score to rank by.
     languages : sequence of str, default=()
+        Languages of the data, such as "eng-Latn".
 
     Returns
     -------

@@ -29,12 +29,14 @@ def gradient_reversal(x, scale=1.0):
     Parameters
     ----------
     x : Tensor, any shape
+        Outputs that the adversary judges.
     scale : float, default=1.0
         At least 0.
 
     Returns
     -------
     Tensor, shape of `x`
+        The same values.
 
     References
     ----------
@@ -65,6 +67,7 @@ def reversal_scale(progress):
     Returns
     -------
     float
+        0 at the beginning, close to 1 at the end.
 
     Examples
     --------
@@ -88,6 +91,7 @@ def modality_loss(logits_x, logits_y):
     Returns
     -------
     Tensor, shape ()
+        At least 0.
 
     References
     ----------
@@ -119,6 +123,7 @@ def slope_penalty(logits, rows):
     Returns
     -------
     Tensor, shape ()
+        At least 0.
 
     References
     ----------
@@ -142,10 +147,12 @@ def pair_distance(x, y):
     Parameters
     ----------
     x, y : Tensor, shape (n, n_outputs)
+        Outputs for aligned rows.
 
     Returns
     -------
     Tensor, shape ()
+        At least 0.
 
     Examples
     --------
@@ -167,6 +174,7 @@ def variance_loss(x, spread=1.0):
     Parameters
     ----------
     x : Tensor, shape (n, n_outputs)
+        Outputs for the rows of a batch.
     spread : float, default=1.0
         Standard deviation from which on nothing is gained.
 
@@ -199,10 +207,12 @@ def covariance_loss(x):
     Parameters
     ----------
     x : Tensor, shape (n, n_outputs)
+        Outputs for the rows of a batch.
 
     Returns
     -------
     Tensor, shape ()
+        At least 0.
 
     References
     ----------
@@ -235,12 +245,14 @@ def critic_loss(critic, real, fake, penalty=10.0, generator=None):
     real, fake : Tensor, shape (n, n_outputs)
         Outputs of the view to resemble, and of the view that should resemble it.
     penalty : float, default=10.0
+        Weight of the penalty, at least 0.
     generator : torch.Generator, default=None
         Source of the points between; None: PyTorch's own.
 
     Returns
     -------
     Tensor, shape ()
+        Below 0 where real rows score higher, but for the penalty.
 
     References
     ----------

@@ -25,6 +25,7 @@ def pair_loss(x, y, temperature=0.1):
     Returns
     -------
     Tensor, shape ()
+        At least 0; log n where nothing is told apart.
 
     References
     ----------
@@ -52,6 +53,7 @@ def sigmoid_pair_loss(x, y, scale, bias):
     x, y : Tensor, shape (n, n_outputs)
         Outputs for aligned rows.
     scale, bias : float or Tensor, shape ()
+        Of the cosines, on the way to logits.
 
     Returns
     -------
@@ -98,6 +100,7 @@ def class_loss(x, y, labels, temperature=0.1):
     Returns
     -------
     Tensor, shape ()
+        At least 0.
 
     References
     ----------
@@ -135,6 +138,7 @@ def prototype_loss(x, y, labels, prototypes, temperature=0.1):
         Class of each row, or an indicator of several labels; rows below 0, or without any, are left
         out.
     prototypes : Tensor, shape (n_classes, n_outputs)
+        One for each class, of any length.
     temperature : float, default=0.1
         Above 0.
 
@@ -166,6 +170,7 @@ def robust_prototype_loss(x, y, labels, prototypes, temperature=0.1):
     x, y, labels, prototypes
         As for `prototype_loss`; there are two classes at least.
     temperature : float, default=0.1
+        Above 0.
 
     Returns
     -------
@@ -199,6 +204,7 @@ def mixed(views, shares, order):
     Parameters
     ----------
     views : dict of Tensor, shapes (n, ...)
+        Aligned rows.
     shares : Tensor, shape (n,)
         Share in [0, 1] of a row in the new row of its place.
     order : Tensor of int, shape (n,)

@@ -22,6 +22,7 @@ def quantisation_loss(h):
     Returns
     -------
     Tensor, shape ()
+        Between 0 and 1.
 
     Examples
     --------
@@ -77,6 +78,7 @@ def code_map_loss(h, code_map, labels):
     Returns
     -------
     Tensor, shape ()
+        At least 0.
 
     Examples
     --------
@@ -107,6 +109,7 @@ def update_code_map(code_map, codes, labels):
     Returns
     -------
     Tensor, shape (n_classes, n_bits)
+        Codes of -1 and 1.
 
     References
     ----------
@@ -147,6 +150,7 @@ def ranking_hinges(query, positive, negative, margin):
     Returns
     -------
     Tensor, shape (...)
+        At least 0.
 
     References
     ----------
@@ -215,6 +219,7 @@ def policy_gradient_loss(scores, drawn, rewards):
     Returns
     -------
     Tensor, shape ()
+        Its gradient counts; its value says nothing.
 
     References
     ----------

@@ -54,13 +54,16 @@ def category_loss(logits, labels, reduction="mean"):
     Parameters
     ----------
     logits : Tensor, shape (n, n_classes)
+        Outputs of a classifier.
     labels : Tensor of int, shape (n,), or of bool, shape (n, n_classes)
         Class of each row from 0, or an indicator of several.
     reduction : {"mean", "none"}, default="mean"
+        The mean over the rows, or the loss of each.
 
     Returns
     -------
     Tensor, shape () or (n,)
+        At least 0.
 
     References
     ----------

@@ -253,6 +253,10 @@ def test_other_rows_to_validate_on_than_those_of_fit_are_refused(data):
         method.fit(X[:120], y[:120], X_val={"audio": X["audio"][120:]}, y_val=y[120:])
     with pytest.raises(ValueError, match="X_val: View 'audio' has 9 features"):
         method.fit(X[:120], y[:120], X_val=Views(audio=X["visual"], visual=X["audio"]), y_val=y)
+    lacking = Views({name: rows[120:].copy() for name, rows in X.items()})
+    lacking["audio"][:3] = np.nan
+    with pytest.raises(ValueError, match=r"X_val: it lacks {'audio': 3, 'visual': 0} rows by view"):
+        method.fit(X[:120], y[:120], X_val=lacking, y_val=y[120:])
     with pytest.raises(ValueError, match="groups holds None in row 1"):
         method.fit(X[:9], y[:9], groups=[1, None, *range(7)])
 

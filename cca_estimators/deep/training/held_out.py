@@ -201,6 +201,12 @@ def _read_validation(estimator, held_out):
         n_samples = n_rows(next(iter(views.values())))
         if n_samples < 2:
             raise ValueError(f"it has {n_samples} row(s), and a minimum of 2 is required.")
+        missing = {name: int((~rows).sum()) for name, rows in estimator._present(views).items()}
+        if missing:
+            raise ValueError(
+                f"it lacks {missing} rows by view, which are NaN throughout, and the figure is of "
+                "whole pairs. Leave these rows out of X_val and y_val."
+            )
     if not estimator._supervised:
         return views, None
     with _naming("y_val"):

@@ -130,9 +130,9 @@ def jobs_of(data, names):
     seeds = range(1, N_SEEDS)
     return [
         *_jobs("defaults", names, [*small, *large], [0]),
-        *_jobs("defaults", names, small, seeds),
-        *_hashing(names, small),
         *_jobs("tuned", names, tuned, [0]),
+        *_hashing(names, small),
+        *_jobs("defaults", names, small, seeds),
         *_jobs("defaults", names, large, seeds),
     ]
 

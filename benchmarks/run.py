@@ -30,6 +30,7 @@ QUICK = {
     "dask": {"N_ROWS": 2_000, "N_CHUNK": 500, "WIDTHS": (8, 16)},
     "epoch": {"N_ROWS": 800},
     "exactness": {},
+    "fit_times": {"SIZES": (60, 120), "METHODS": ["CCA", "DCCA"]},
     "gpu": {
         "DEVICE": "cpu",
         "N_ROWS": 120,

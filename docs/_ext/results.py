@@ -1,8 +1,9 @@
-"""Directives for what was measured: ``results``, ``readme`` and ``map-over-sets``.
+"""Directives for what was measured: ``results``, ``readme``, ``map-over-sets`` and ``times``.
 
 ``results SUBJECT`` has the tables of benchmarks/results on one subject. Each becomes a section: a
 title, the table without columns in which nothing stands, and, folded up, when, where and with what
-it was measured. ``map-over-sets`` has the MAP of the methods that its lines name.
+it was measured. ``map-over-sets`` has the MAP of the methods that its lines name, and ``times
+FILE`` the seconds of all methods in a file.
 """
 
 import json
@@ -17,6 +18,8 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).parents[2]
+BEYOND = 20_000  # rows, of which fits are predicted
+EXACT_KERNELS = ("KCCA", "CKCCA", "TNNCCCA")  # up to 8,000 rows, by landmarks beyond
 RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
 SUBJECTS = {
     "quality": {
@@ -42,6 +45,7 @@ SUBJECTS = {
     },
     "kernel": {"kernel": "Kernel CCA"},
     "deep": {
+        "fit_times": "Fits of every method by its defaults",
         "epoch": "An epoch of training",
         "towers": "Towers over the steps of sequences",
         "step_memory": "Memory of sequences at the size of VEGAS",
@@ -174,6 +178,36 @@ class Readme(Markdown):
         yield f"readme_{mark}", None, text
 
 
+class Times(Markdown):
+    """A row for each method in a file of results: seconds by the number of rows, and beyond."""
+
+    def texts(self, stem):
+        """Yield the Markdown of the table."""
+        path = RESULTS / f"{stem}.json"
+        self.env.note_dependency(str(path))
+        tables = json.loads(path.read_text(encoding="utf-8"))["tables"]
+        yield f"times_{stem}", None, times(tables)
+
+
+def times(tables):
+    """Return the CPU seconds of methods as Markdown, with those that their growth predicts."""
+    sizes = [row["name"] for row in tables[0]["rows"]]
+    rows = [["class", *sizes, "growth", f"{BEYOND:,}, predicted"]]
+    rows.append(["---", *["---:"] * (len(sizes) + 2)])
+    for table in tables:
+        seconds = [row["cpu_seconds"] for row in table["rows"]]
+        growth = table["facts"]["exponent of CPU seconds"]
+        far = seconds[-1] * (BEYOND / int(sizes[-1].replace(",", ""))) ** max(growth, 1)
+        beyond = "–" if table["title"] in EXACT_KERNELS else _short(far)
+        name = f"{{py:class}}`~cca_estimators.{table['title']}`"
+        rows.append([name, *map(_short, seconds), f"{growth:.1f}", beyond])
+    return "\n".join(f"|{'|'.join(row)}|" for row in rows) + "\n"
+
+
+def _short(seconds):
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"
+
+
 def _link(found):
     """Return a link to the page that has a file of results."""
     page = next(page for page, titles in SUBJECTS.items() if found[2] in titles)
@@ -185,4 +219,5 @@ def setup(app):
     app.add_directive("results", Results)
     app.add_directive("readme", Readme)
     app.add_directive("map-over-sets", MapOverSets)
+    app.add_directive("times", Times)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

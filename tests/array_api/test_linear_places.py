@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cca_estimators import CCA, CCCA, PerView, Views, load, save
+from cca_estimators._algebra import namespace
 
 # scikit-learn's own, of what it masks afterwards
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning:array_api_strict")
@@ -90,6 +91,20 @@ def test_awkward_views_too(case, library, there, data):
         # moments of rows a million off have lost six digits by their coming in float64
         atol = 1e-9 if case == "far" else 1e-10
         np.testing.assert_allclose(library.back(correlations), fitted.correlations_, atol=atol)
+
+
+@pytest.mark.parametrize("host_side", [1, 512])
+def test_decompositions_of_either_place(host_side, library, monkeypatch):
+    monkeypatch.setattr(namespace, "_HOST_SIDE", host_side)  # small ones are left to the host
+    rows = np.random.default_rng(0).standard_normal((9, 5))
+    symmetric = rows.T @ rows
+    for n_last in (None, 2):
+        values, vectors = map(library.back, namespace.eigh(library(symmetric), n_last))
+        np.testing.assert_allclose(values, np.linalg.eigvalsh(symmetric)[-(n_last or 5) :])
+        np.testing.assert_allclose(symmetric @ vectors, vectors * values, atol=1e-12)
+    left, values, right = map(library.back, namespace.svd(library(rows)))
+    np.testing.assert_allclose(values, np.linalg.svd(rows, compute_uv=False))
+    np.testing.assert_allclose((left * values) @ right, rows, atol=1e-12)
 
 
 @pytest.mark.parametrize("estimator", [CCA(2), CCCA()], ids=str)

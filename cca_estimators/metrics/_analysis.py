@@ -91,8 +91,7 @@ def retrieved_classes(
     >>> shares[0], classes
     (array([1., 0.]), array(['cat', 'dog'], dtype='<U3'))
     """
-    labels = query_labels, gallery_labels
-    query, gallery = on_host([query, gallery])
+    labels = on_host([query_labels, gallery_labels])
     compared = _compared(query, gallery, *labels, metric, k, exclude_self)
     classes, (of_query, of_gallery) = indicators(*(read_labels(one, warn=False) for one in labels))
     shares = _ranking.shares_retrieved(*compared, of_gallery, metric, k)

@@ -8,7 +8,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array
 
 from cca_estimators._compat import warn_user
-from cca_estimators._reading.arrays import on_host, place_of, to_host
+from cca_estimators._reading.arrays import place_of, to_host
 from cca_estimators._reading.labels import read_labels
 from cca_estimators.metrics import _ranking
 from cca_estimators.metrics._relevance import relevance_of
@@ -238,7 +238,6 @@ def ndcg(
     >>> round(ndcg([[1.0, 0.0]], [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]], labels[:1], labels), 2)
     0.86
     """
-    query, gallery = on_host([query, gallery])
     compared = _compared(query, gallery, query_labels, gallery_labels, metric, k, exclude_self)
     return float(_ranking.discounted_gains(*compared, metric, k).mean())
 

@@ -16,6 +16,7 @@ from sklearn import get_config
 from sklearn.utils import gen_batches
 
 from cca_estimators._algebra.namespace import (
+    beside,
     cast,
     count,
     like,
@@ -203,33 +204,48 @@ def discounted_gains(query, gallery, relevance, metric, k):
     mean gain of their group.
     """
     chosen = np.flatnonzero(relevance.counts > 0)
-    discounts = 1 / np.log2(np.arange(2, len(gallery) + 2))
+    discounts = 1 / np.log2(np.arange(2, gallery.shape[0] + 2))
     if k is not None:
         discounts[k:] = 0
     blocks = _key_blocks(
         -_comparable(query, metric), _comparable(gallery, metric), relevance, [chosen]
     )
-    figures = []
-    for queries, keys in blocks:
-        gains = relevance.shared(queries).astype(np.float64)
-        if relevance.own is not None:
-            gains[np.arange(len(gains)), relevance.own[queries]] = 0
-        ideal = -np.sort(-gains, axis=1) @ discounts
-        figures.append(_expected_gains(keys, gains) @ discounts / ideal)
-    return np.concatenate(figures)
+    return np.concatenate(
+        [to_host(_gained(keys, relevance.shared(each, keys), discounts)) for each, keys in blocks]
+    )
 
 
-def _expected_gains(keys, gains):
-    """Return the gains in the order of the keys, with the mean of each group of tied items."""
-    order = keys.argsort(axis=1)
-    keys = np.take_along_axis(keys, order, axis=1)
-    gains = np.take_along_axis(gains, order, axis=1)
-    begins = np.ones(keys.shape, bool)
-    begins[:, 1:] = keys[:, 1:] != keys[:, :-1]
-    starts = np.flatnonzero(begins)
-    lengths = np.diff(starts, append=begins.size)
-    means = np.add.reduceat(gains.ravel(), starts) / lengths
-    return np.repeat(means, lengths).reshape(keys.shape)
+def _gained(keys, gains, discounts):
+    """Return the discounted gains of lists, as a share of those in the best order.
+
+    A tied item counts by the mean discount of its group, which is its mean gain at each place.
+    """
+    xp = namespace(keys)
+    order = xp.argsort(keys, axis=1)
+    keys = take_along_rows(keys, order)
+    gains = take_along_rows(cast(gains, xp.float64), order)
+    ideal = -(xp.sort(-gains, axis=1) @ like(discounts, gains))
+    tied = keys[:, 1:] == keys[:, :-1]
+    if xp.any(tied):
+        return xp.sum(gains * _means_of_tied(discounts, tied), axis=1) / ideal
+    return gains @ like(discounts, gains) / ideal
+
+
+def _means_of_tied(values, tied):
+    """Return the mean of the values over the group of each item, which some tie with the next."""
+    xp = namespace(tied)
+    inner = like(np.arange(1, len(values)), tied)[None, :]
+    begin = xp.where(tied, xp.zeros_like(inner), inner)
+    begin = beside(xp.zeros_like(begin[:, :1]), begin)
+    begin = xp.flip(suffix_extremum(xp.flip(begin, axis=1), "maximum"), axis=1)
+    end = xp.where(tied, xp.full_like(inner, len(values)), inner)
+    end = suffix_extremum(beside(end, xp.full_like(end[:, :1], len(values))), "minimum")
+    sums = like(np.cumsum([0.0, *values]), tied)
+    of_end, of_begin = (
+        xp.reshape(xp.take(sums, xp.reshape(each, (-1,)), axis=0), each.shape)
+        for each in (end, begin)
+    )
+    return (of_end - of_begin) / cast(end - begin, sums.dtype)
 
 
 def shares_retrieved(query, gallery, relevance, members, metric, k):
@@ -244,15 +260,20 @@ def shares_retrieved(query, gallery, relevance, members, metric, k):
         -_comparable(query, metric),
         _comparable(gallery, metric),
         relevance,
-        [np.arange(len(query))],
+        [np.arange(query.shape[0])],
     )
-    members, shares = members[relevance.order].astype(np.float32), []
-    for _, keys in blocks:
-        last = np.partition(keys, k - 1, axis=1)[:, k - 1 : k]
-        above, tied = keys < last, keys == last
-        left = (k - above.sum(axis=1)) / tied.sum(axis=1)  # chance of a tied item to be among them
-        shares.append((above @ members + left[:, None] * (tied @ members)) / k)
-    return np.concatenate(shares)
+    members = members[relevance.order].astype(np.float32)
+    return np.concatenate([to_host(_shares_of_first(keys, members, k)) for _, keys in blocks])
+
+
+def _shares_of_first(keys, members, k):
+    xp = namespace(keys)
+    ordered = xp.sort(keys, axis=1) if is_of_library(keys) else np.partition(keys, k - 1, axis=1)
+    last, members = ordered[:, k - 1 : k], like(members, keys)
+    above, tied = (cast(each, members.dtype) for each in (keys < last, keys == last))
+    n_above, n_tied = (xp.sum(each, axis=1, dtype=xp.float64) for each in (above, tied))
+    left = (k - n_above) / n_tied  # the chance of a tied item to be among them
+    return (above @ members + left[:, None] * (tied @ members)) / k
 
 
 def partner_ranks(query, gallery, metric):

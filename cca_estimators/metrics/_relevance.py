@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import issparse
 
-from cca_estimators._algebra.namespace import cast, like
+from cca_estimators._algebra.namespace import cast, like, namespace
 from cca_estimators._reading.arrays import is_of_library
 
 
@@ -85,15 +85,15 @@ class SameClass:
         self._stops = self._gallery.searchsorted(query_codes, side="right")
         self.counts = self._stops - self._starts
 
-    def shared(self, queries):
-        """Return 1 for relevant items and 0 for others, shape (n, n_gallery)."""
-        return self._query[queries][:, None] == self._gallery
+    def shared(self, queries, keys):
+        """Return which items are relevant, shape (n, n_gallery), where the keys lie."""
+        query, gallery = (like(codes, keys) for codes in (self._query[queries], self._gallery))
+        return _without_own(query[:, None] == gallery[None, :], self.own, queries)
 
     def mark(self, keys, queries):
         """Return keys, in the order of `order`, with the lowest bit of relevant items set."""
         if is_of_library(keys):
-            query, gallery = (like(codes, keys) for codes in (self._query[queries], self._gallery))
-            return _marked(keys, query[:, None] == gallery[None, :], self.own, queries)
+            return keys | cast(self.shared(queries, keys), keys.dtype)
         for row, start, stop in zip(keys, self._starts[queries], self._stops[queries], strict=True):
             row[start:stop] |= 1
         return _unmark_own(keys, self.own, queries)
@@ -127,15 +127,15 @@ class SharedLabels:
         self.kinds = which.ravel()
         self.counts = counts[self.kinds]
 
-    def shared(self, queries):
-        """Return the number of labels that queries share with each item."""
-        return self._query[queries] @ self._gallery
+    def shared(self, queries, keys):
+        """Return the number of labels that queries share with each item, where the keys lie."""
+        query, gallery = (like(part, keys) for part in (self._query[queries], self._gallery))
+        return _without_own(query @ gallery, self.own, queries)
 
     def mark(self, keys, queries):
         """Return keys with the lowest bit of relevant items set, found once for each label set."""
         if is_of_library(keys):
-            query, gallery = (like(part, keys) for part in (self._query[queries], self._gallery))
-            return _marked(keys, query @ gallery > 0, self.own, queries)
+            return keys | cast(self.shared(queries, keys) > 0, keys.dtype)
         kinds, which = np.unique(self.kinds[queries], return_inverse=True)
         relevant = self._sets[kinds] @ self._gallery > 0
         for kind, one in enumerate(relevant):
@@ -149,9 +149,11 @@ def _unmark_own(keys, own, queries):
     return keys
 
 
-def _marked(keys, relevant, own, queries):
-    """Return keys with the lowest bit of relevant items set where they lie, own ones left out."""
-    if own is not None:
-        columns = like(np.arange(keys.shape[1]), keys)
-        relevant = relevant & (columns[None, :] != like(own[queries], keys)[:, None])
-    return keys | cast(relevant, keys.dtype)
+def _without_own(values, own, queries):
+    """Return values of the items of each query, its own ones 0."""
+    if own is None:
+        return values
+    columns = like(np.arange(values.shape[1]), values)
+    chosen = columns[None, :] == like(own[queries], values)[:, None]
+    xp = namespace(values)
+    return xp.where(chosen, xp.zeros_like(values), values)

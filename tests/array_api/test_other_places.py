@@ -17,6 +17,7 @@ from cca_estimators.metrics import (
     precision_at_k,
     precision_recall_curve,
     recall_at_k,
+    retrieved_classes,
 )
 
 KERNEL = [
@@ -104,6 +105,8 @@ FIGURES = [
     lambda *args, **kwargs: recall_at_k(*args, k=3, **kwargs),
     mean_reciprocal_rank,
     ndcg,
+    lambda *args, **kwargs: ndcg(*args, k=7, **kwargs),
+    lambda *args, **kwargs: retrieved_classes(*args, k=7, **kwargs)[0],
     lambda *args, **kwargs: precision_recall_curve(*args, **kwargs)[0],
     lambda *args, **kwargs: list(map_per_class(*args, **kwargs).values()),
 ]

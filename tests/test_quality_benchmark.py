@@ -86,9 +86,11 @@ def test_defaults_of_one_seed_come_first_and_large_sets_last(quality):
     told = [(job.way, job.data, job.seed) for job in jobs if job.name.startswith("AGAH")]
     small, large = list(rows)[:2], "grid_words"
     assert told[:3] == [("defaults", name, 0) for name in rows]
-    assert told[3:7] == [("defaults", name, seed) for seed in (1, 2) for name in small]
-    assert told[7:11] == [("bits", name, 0) for _ in (16, 32) for name in small]
-    assert told[11:] == [("tuned", "embedded", 0)] + [("defaults", large, s) for s in (1, 2)]
+    assert told[3:8] == [("tuned", "embedded", 0)] + [
+        ("bits", name, 0) for _ in (16, 32) for name in small
+    ]
+    assert told[8:12] == [("defaults", name, seed) for seed in (1, 2) for name in small]
+    assert told[12:] == [("defaults", large, seed) for seed in (1, 2)]
     assert sum(job.name == "CCA" for job in jobs) == 4  # it has no seed
 
 

@@ -160,6 +160,7 @@ def killed(rank, method, X, y):
 
 
 def press_ctrl_c():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have ignored
     signal.raise_signal(signal.SIGINT)
 
 

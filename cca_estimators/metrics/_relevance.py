@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import issparse
 
-from cca_estimators._algebra.namespace import cast, like, namespace
+from cca_estimators._algebra.namespace import cast, like, with_entries
 from cca_estimators._reading.arrays import is_of_library
 
 
@@ -151,9 +151,4 @@ def _unmark_own(keys, own, queries):
 
 def _without_own(values, own, queries):
     """Return values of the items of each query, its own ones 0."""
-    if own is None:
-        return values
-    columns = like(np.arange(values.shape[1]), values)
-    chosen = columns[None, :] == like(own[queries], values)[:, None]
-    xp = namespace(values)
-    return xp.where(chosen, xp.zeros_like(values), values)
+    return values if own is None else with_entries(values, own[queries], 0)

@@ -162,7 +162,7 @@ def make_data():
 
 def against_peers(title, sizes, batch_size, n_threads):
     X, y = make_data()
-    method = CDCCA(hidden_layer_sizes=sizes, batch_size=batch_size, batch_norm=False)
+    method = CDCCA(10, hidden_layer_sizes=sizes, batch_size=batch_size, batch_norm=False)
     candidates = {
         "raw PyTorch loop": raw_loop(method, X, y, CategoryObjective(0.2, 1e-3, N_CLASSES)),
         "ours": ours(method, X, y),

@@ -4,7 +4,7 @@
     python benchmarks/run.py linear map                   # some
     python benchmarks/run.py --data grid_digits.npz       # with the other libraries' MAP on a file
     python benchmarks/run.py quality --data FOLDER        # all methods on all sets, over an hour
-    python benchmarks/run.py --quick                      # a smoke test of a minute or two
+    python benchmarks/run.py --quick                      # a smoke test of ten minutes
 
 A benchmark is a script bench_<name>.py, which can be run on its own too; it writes its tables to
 results/<name>.md and .json. One that fails does not stop the others. With --quick, data are small,

@@ -78,10 +78,11 @@ class JoinedBatches:
 
     def __iter__(self):
         state, start, parts = self.generator.get_state(), 0, []
-        for size in self.sizes:
+        for rank, size in enumerate(self.sizes):
             self.generator.set_state(state)
             codes = None if self.codes is None else strata(self.codes[start : start + size])
-            own = batches.BatchSampler(size, None, True, codes, self.generator, self.n_batches)
+            options = size, None, True, codes, self.generator, self.n_batches, rank
+            own = batches.BatchSampler(*options)
             parts.append([rows + start for rows in own])
             start += size
         return (np.concatenate(rows) for rows in zip(*parts, strict=True))

@@ -141,7 +141,8 @@ class RowSubset(Dataset):
         sizes = ranks.gathered(len(self))
         n_batches = max(1, min(-(-sum(sizes) // batch_size), sum(sizes) // 2, *sizes))
         codes = self.strata if stratified else None
-        return self._taken(BatchSampler(len(self), None, shuffle, codes, generator, n_batches))
+        drawn = BatchSampler(len(self), None, shuffle, codes, generator, n_batches, ranks.rank)
+        return self._taken(drawn)
 
     def _taken(self, sampler):
         if self.dataset.in_memory:
@@ -189,14 +190,20 @@ class BatchSampler:
         Source of the order; None: PyTorch's own.
     n_batches : int or None
         Number of batches, in place of their size.
+    rank : int
+        Number of the process: each draws an order of its own by the same generator, so that the
+        rows that two of them have at one place do not meet in every epoch.
     """
 
-    def __init__(self, n_rows, batch_size, shuffle, codes=None, generator=None, n_batches=None):
+    def __init__(
+        self, n_rows, batch_size, shuffle, codes=None, generator=None, n_batches=None, rank=0
+    ):
         self.n_rows = n_rows
         self.n_batches = n_batches or max(1, min(-(-n_rows // batch_size), n_rows // 2))
         self.shuffle = shuffle
         self.codes = codes
         self.generator = generator
+        self.rank = rank
 
     def __len__(self):
         return self.n_batches
@@ -204,7 +211,8 @@ class BatchSampler:
     def __iter__(self):
         order = np.arange(self.n_rows)
         if self.shuffle:
-            rng = np.random.default_rng(torch.randint(2**31, (), generator=self.generator).item())
+            number = torch.randint(2**31, (), generator=self.generator).item()
+            rng = np.random.default_rng([number, self.rank])
             rng.shuffle(order)
             if self.codes is not None:
                 order = order[np.argsort(_spread(self.codes[order], rng))]

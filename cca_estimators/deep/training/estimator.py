@@ -463,6 +463,7 @@ class DeepEstimator(GoingOn):
             seed=seed,
             stratified=self._supervised,
             verbose=0,
+            callbacks__print_log=None,  # which would draw up a table that nobody sees
             **self._net_options(),
         ).initialize()
 

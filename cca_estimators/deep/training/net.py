@@ -238,6 +238,9 @@ class Net(NeuralNet):
         They are averaged: every rank has computed the loss of all, and gradients of it by its rows.
         """
         optimizer.zero_grad()
+        if self.ranks_.size == 1:
+            loss.backward()
+            return
         (loss / self.ranks_.size).backward()
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         self.ranks_.add_up([weight.grad for weight in weights if weight.grad is not None])

@@ -1,7 +1,7 @@
 """Class posteriors as a joint embedding: semantic matching, on the views or on their variates."""
 
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import MetaEstimatorMixin, clone
@@ -10,7 +10,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state, get_tags
 
-from cca_estimators._algebra.cross_fitting import cross_fitted
+from cca_estimators._algebra.cross_fitting import cross_fitted, group_numbers
 from cca_estimators._algebra.kernels import as_rows
 from cca_estimators._algebra.moments import class_members
 from cca_estimators._base import CrossModalEstimator
@@ -58,7 +58,7 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
     n_folds : int, default=5
         Number of folds of the cross-fitted variates; 1: none, as where the median class has fewer
         than 12 rows, and for codes of bits. They are drawn from `random_state`, the number of rows
-        and the labels alone.
+        and the labels alone, and keep the `groups` that `fit` is given whole.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds. The estimator and the classifier have their own.
     view_split : int, default=None
@@ -135,6 +135,38 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         self.random_state = random_state
         self.view_split = view_split
 
+    _groups = None
+
+    def fit(self, X, y=None, *, groups=None) -> Self:
+        """Fit the joint embedding, and the classifiers on what it makes of the rows.
+
+        Parameters
+        ----------
+        X : mapping of two arrays by view name, or array of shape (n_samples, n_features)
+            Views with aligned rows, or both side by side in one array, see `view_split`.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Class labels, or an indicator of several, dense or sparse.
+        groups : array-like of shape (n_samples,), default=None
+            What each row stems from, such as its video or speaker: the folds of the cross-fitted
+            variates keep them whole. Give them where new rows will be of new groups.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X, y or groups are not as described, or if groups are given and nothing is
+            cross-fitted. The estimator then stays as it was.
+        """
+        self._groups = groups
+        try:
+            return super().fit(X, y)
+        finally:
+            del self._groups
+
     def _warn_without_labels(self):
         if not self.append_variates:
             warn_user(
@@ -143,6 +175,7 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
             )
 
     def _fit(self, views, y):
+        self._check_groups()
         labels = y if y.ndim > 1 else self.classes_[y]
         members = class_members(y)
         self.class_shares_ = members.sum(axis=0) / members.shape[0]
@@ -185,12 +218,23 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
                 )
             self.estimator_ = None
             return {name: _flat(rows, name) for name, rows in views.items()}
-        of_bits = getattr(self.estimator, "metric", None) == "hamming"  # which no rotation keeps
-        rng = check_random_state(self.random_state)
+        rng, groups = check_random_state(self.random_state), self._groups
+        groups = None if groups is None else group_numbers(groups, y.shape[0])
         self.estimator_, variates = cross_fitted(
-            self.estimator, views, y, labels, 1 if of_bits else self.n_folds, rng
+            self.estimator, views, y, labels, self._most_folds(), rng, groups
         )
         return variates
+
+    def _most_folds(self):
+        of_bits = getattr(self.estimator, "metric", None) == "hamming"  # which no rotation keeps
+        return 1 if of_bits or self.estimator is None else self.n_folds
+
+    def _check_groups(self):
+        if self._groups is not None and self._most_folds() == 1:
+            raise ValueError(
+                "groups given to fit, and nothing is cross-fitted that could keep them whole: that "
+                "takes an estimator of real numbers and n_folds of 2 or more. Leave them out."
+            )
 
     def _classifier(self):
         if self.classifier is None:

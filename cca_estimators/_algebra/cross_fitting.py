@@ -14,7 +14,7 @@ from sklearn.base import clone
 from cca_estimators import _ranks
 from cca_estimators._algebra.moments import class_members
 from cca_estimators._reading import present_rows, some_rows
-from cca_estimators._reading.labels import strata
+from cca_estimators._reading.labels import label_array, strata
 
 _FEW_ROWS = 12  # of the median class: with fewer, what a fold leaves out costs more than it mends
 
@@ -145,6 +145,34 @@ def group_folds(members, groups, n_folds, rng):
         held[fold] += shares[group]
         held_rows[fold] += sizes[group]
     return fold_of[groups]
+
+
+def group_numbers(groups, n_samples):
+    """Return the groups that rows stem from as integers from 0 on; of all ranks' rows.
+
+    Raises
+    ------
+    ValueError
+        If they are not one for each of the rows, or all the same.
+
+    Examples
+    --------
+    >>> group_numbers(["film", "talk", "film"], 3)
+    array([0, 1, 0])
+    """
+    groups = label_array(groups, "groups")
+    if len(groups) != n_samples:
+        raise ValueError(
+            f"groups has {len(groups)} rows and X has {n_samples}: inconsistent numbers of "
+            "samples. Each row needs its group."
+        )
+    distinct = _ranks.current().union(np.unique(groups))
+    if len(distinct) == 1:
+        raise ValueError(
+            f"groups holds one group only, {groups[0]!r}, and others would be needed beside it. "
+            "Give the groups that rows stem from, such as videos or speakers, or leave them out."
+        )
+    return distinct.searchsorted(groups)
 
 
 def rotation(source, target):

@@ -76,7 +76,8 @@ class TNNCCCA(HeadedEmbedding):
     n_folds : int, default=5
         Number of folds of the cross-fitted variates; 1: none, as where the median class has fewer
         than 12 rows. They are drawn from `random_state`, the number of rows and the labels alone,
-        and of the `groups` that `fit` is given, which stay whole.
+        and keep the `groups` that `fit` is given whole: give them where new rows will be of new
+        groups, such as new speakers.
     order : {"ccca_first", "tnn_first"}, default="ccca_first"
         Which stage comes first.
     margin : float, default=0.3
@@ -160,6 +161,10 @@ class TNNCCCA(HeadedEmbedding):
     @property
     def _sequential(self):
         return self.order == "tnn_first" and super()._sequential
+
+    @property
+    def _cross_fits(self):
+        return self.order == "ccca_first" and self.n_folds > 1
 
     def _inputs(self, views, y):
         cluster = self._cluster()

@@ -12,6 +12,7 @@ from skorch.callbacks import Callback
 from cca_estimators import (
     ACMR,
     AGAH,
+    CCCA,
     CDCCA,
     DCCA,
     TNNCCCA,
@@ -19,6 +20,7 @@ from cca_estimators import (
     UGACH,
     Contrastive,
     PerView,
+    SemanticMatching,
     Views,
 )
 from cca_estimators._algebra.cross_fitting import group_folds, stratified_folds
@@ -38,6 +40,16 @@ class Rows(Callback):
 
     def on_train_begin(self, net, X=None, **kwargs):
         Rows.seen = X.train.rows, None if X.valid is None else X.valid.rows
+
+
+class Seen(CCCA):
+    """Keep the rows of each fit."""
+
+    rows = ()
+
+    def fit(self, X, y=None):
+        Seen.rows = [*Seen.rows, X["audio"][:]]
+        return super().fit(X, y)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +99,40 @@ def test_cross_fitting_keeps_groups_whole_and_a_class_of_one_group_with_all():
     assert (folds[codes == 2] == -1).all()
     for code in (0, 1):
         assert len(np.unique(folds[codes == code])) == 2
+
+
+@pytest.mark.usefixtures("routed")
+@pytest.mark.parametrize(
+    "method", [TNNCCCA(first=Seen(), **SMALL), SemanticMatching(Seen(), random_state=0)]
+)
+def test_folds_of_cross_fitted_variates_keep_groups_whole(data, method):
+    X, y, groups = data
+    Seen.rows = []
+    pipe = Pipeline([("scale", PerView(PCA(5))), ("embed", method.set_fit_request(groups=True))])
+    pipe.fit(X, y, groups=groups)
+    whole, *parts = Seen.rows
+    assert len(parts) == 5
+    for part in parts:
+        kept = np.isin(whole[:, 0], part[:, 0])
+        assert 0 < kept.sum() < len(whole)
+        assert not np.isin(groups[kept], groups[~kept]).any()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        TNNCCCA(n_folds=1, **SMALL),
+        TNNCCCA(order="tnn_first", **SMALL),
+        SemanticMatching(CCCA(), n_folds=1),
+        SemanticMatching(),
+    ],
+)
+def test_groups_that_nothing_goes_by_are_refused(data, method):
+    X, y, groups = data
+    with pytest.raises(ValueError, match="groups given to fit, and"):
+        method.fit(X, y, groups=groups)
+    assert set(vars(method)) == set(method.get_params(deep=False))
+    method.fit(X, y)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.3, 0.8])

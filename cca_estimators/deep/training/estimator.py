@@ -106,6 +106,7 @@ class DeepEstimator(GoingOn):
     _net_class = Net
     _held_out = HeldOut()
     _lacks_rows = False
+    _cross_fits = False  # variates that the towers learn from
 
     def fit(self, X, y=None, *, groups=None, X_val=None, y_val=None) -> Self:
         """Train the towers and fit what follows them.
@@ -120,8 +121,8 @@ class DeepEstimator(GoingOn):
             estimators.
         groups : array-like of shape (n_samples,), default=None
             What each row stems from, such as its video, if `early_stopping`: whole groups are held
-            out. Through a search or a pipeline by metadata routing,
-            ``set_fit_request(groups=True)``.
+            out; cross-fitted variates leave them whole too, with early stopping or without. Through
+            a search or a pipeline by metadata routing, ``set_fit_request(groups=True)``.
         X_val : mapping of arrays by view name, or array of shape (n_val, n_features), default=None
             Rows in the form of X for `early_stopping` to go by, if any; none of X are held out
             then. In a pipeline, ``Pipeline(..., transform_input=["X_val"])`` transforms them as X.
@@ -137,9 +138,9 @@ class DeepEstimator(GoingOn):
         ------
         ValueError
             If X, y, groups, X_val or y_val are not as described, if one of the last three is given
-            and `early_stopping` is False, if there are too few rows or groups to hold out some, or,
-            with `warm_start`, if views, classes or parameters are not those that training began
-            with. The estimator then stays as it was.
+            and nothing goes by it, if there are too few rows or groups to hold out some, or, with
+            `warm_start`, if views, classes or parameters are not those that training began with.
+            The estimator then stays as it was.
         FloatingPointError
             If the loss stops being finite. The estimator then holds the weights of the last good
             epoch, or stays as it was if there is none.
@@ -148,7 +149,7 @@ class DeepEstimator(GoingOn):
             epoch, which a warning says, or stays as it was if there is none.
         """
         held_out = HeldOut(groups, X_val, y_val)
-        held_out.check(self.early_stopping)
+        held_out.check(self.early_stopping, self._cross_fits)
         with self._together():
             self._held_out = held_out
             try:

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from cca_estimators import _ranks
-from cca_estimators._algebra.cross_fitting import group_folds
+from cca_estimators._algebra.cross_fitting import group_folds, group_numbers
 from cca_estimators._algebra.moments import class_members
-from cca_estimators._reading.labels import has_label, label_array, n_classes_of, strata
+from cca_estimators._reading.labels import has_label, n_classes_of, strata
 from cca_estimators.views import n_rows
 
 _MOST_FOLDS = 20
@@ -18,7 +18,10 @@ _REMEDY = "or set early_stopping=False."
 
 
 class HeldOut(NamedTuple):
-    """What `fit` was given for early stopping, beside X and y."""
+    """What `fit` was given for early stopping, beside X and y.
+
+    The groups are for cross-fitted variates too, where an estimator learns from such.
+    """
 
     groups: Any = None
     X: Any = None
@@ -34,7 +37,7 @@ class HeldOut(NamedTuple):
         n_samples : int
             Their number of rows.
         """
-        groups = None if self.groups is None else _group_numbers(self.groups, n_samples)
+        groups = None if self.groups is None else group_numbers(self.groups, n_samples)
         views, codes = (None, None) if self.X is None else _read_validation(estimator, self)
         return HeldOut(groups, views, codes)
 
@@ -53,10 +56,11 @@ class HeldOut(NamedTuple):
             for table in (fitted, held_out)
         ]
 
-    def check(self, early_stopping):
-        """Raise ValueError unless early stopping can go by it."""
-        names = ("groups", "X_val", "y_val")
-        given = [name for name, value in zip(names, self, strict=True) if value is not None]
+    def check(self, early_stopping, cross_fits):
+        """Raise ValueError unless early stopping, or for groups cross-fitting, can go by it."""
+        idle_groups = None if cross_fits else self.groups
+        values = {"groups": idle_groups, "X_val": self.X, "y_val": self.y}
+        given = [name for name, value in values.items() if value is not None]
         if given and not early_stopping:
             raise ValueError(
                 f"{' and '.join(given)} given to fit, and early_stopping is False: they say which "
@@ -64,28 +68,11 @@ class HeldOut(NamedTuple):
             )
         if self.X is None and self.y is not None:
             raise ValueError("y_val is given to fit without X_val, whose labels it is. Give both.")
-        if self.X is not None and self.groups is not None:
+        if self.X is not None and idle_groups is not None:
             raise ValueError(
                 "groups and X_val are both given to fit: groups say which rows of X are held out, "
                 "and with X_val none are. Leave out one of them."
             )
-
-
-def _group_numbers(groups, n_samples):
-    groups = label_array(groups, "groups")
-    if len(groups) != n_samples:
-        raise ValueError(
-            f"groups has {len(groups)} rows and X has {n_samples}: inconsistent numbers of "
-            "samples. Each row needs its group."
-        )
-    distinct = _ranks.current().union(np.unique(groups))
-    numbers = distinct.searchsorted(groups)
-    if len(distinct) == 1:
-        raise ValueError(
-            f"groups holds one group only, {groups[0]!r}: nothing could be held out whole. Give "
-            f"the groups that rows stem from, such as videos or speakers, {_REMEDY}"
-        )
-    return numbers
 
 
 def split(y, classes, n_samples, fraction, seed, groups=None):

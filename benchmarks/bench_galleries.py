@@ -16,7 +16,7 @@ from cca_estimators import CrossModalIndex
 
 N_ROWS, N_COMPONENTS, N_QUERIES, N_NEIGHBORS = 20_000_000, 10, 100, 10
 N_BLOCK = 500_000
-N_SHORT, N_CLUSTERS, N_PROBE = 1_000_000, 1024, 32
+N_SHORT, N_CLUSTERS, N_PROBE = 200_000, 1024, 32
 
 
 def blocks(n_rows):

@@ -17,6 +17,7 @@ from torch.optim import lr_scheduler
 
 from cca_estimators import ACMR, AGAH, CDCCA, DCCA, TNNCCCA, UCAL, UGACH, Contrastive
 from cca_estimators.datasets import make_views
+from cca_estimators.deep.training.checkpoints import sum_of_rows
 
 SMALL = {"hidden_layer_sizes": (16,), "dropout": 0.2, "random_state": 0, "device": "cpu"}
 
@@ -120,6 +121,12 @@ def test_fits_that_differ_never_share_a_file(data, tmp_path):
     with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
         once.fit(X[shuffled], y[shuffled])  # the same rows
     assert len(list(tmp_path.iterdir())) == len(fits)
+
+
+def test_the_order_of_numbers_in_memory_makes_no_other_file():
+    rows = np.random.default_rng(0).normal(size=(5, 3))
+    for same in (np.asfortranarray(rows), np.repeat(rows, 2, axis=1)[:, ::2]):
+        assert sum_of_rows({"x": same}) == sum_of_rows({"x": rows})
 
 
 def test_a_search_leaves_no_file(data, tmp_path):

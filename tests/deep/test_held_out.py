@@ -26,6 +26,7 @@ from cca_estimators import (
 from cca_estimators._algebra.cross_fitting import group_folds, stratified_folds
 from cca_estimators._algebra.moments import class_members
 from cca_estimators.datasets import make_views
+from cca_estimators.deep.training.held_out import split
 from cca_estimators.metrics import mean_average_precision
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0, "device": "cpu"}
@@ -157,6 +158,28 @@ def test_without_labels_groups_are_held_out_too(data):
     assert not np.isin(groups[valid], groups[train]).any()
 
 
+def test_one_of_two_groups_is_held_out():
+    train, valid = split(None, None, 9, 0.1, 0, np.repeat([0, 1], [4, 5]))
+    assert {len(train), len(valid)} == {4, 5}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_class_of_one_group_is_trained_on(seed):
+    groups = np.repeat(np.arange(6), 4)
+    y = np.where(groups == 2, 2, np.arange(24) % 2)
+    train, valid = split(y, list("abc"), 24, 0.3, seed, groups)
+    assert set(y[train]) == {0, 1, 2}
+    assert set(y[valid]) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_without_a_label_are_no_class_to_hold_out(seed):
+    groups = np.repeat(np.arange(4), 6)
+    y = np.where(np.arange(24) % 2, groups // 2, -1)
+    with pytest.raises(ValueError, match=r"groups leave 1 class\(es\) to hold out"):
+        split(y, ["a", "b"], 24, 0.25, seed, groups)
+
+
 def test_groups_of_rows_that_lack_a_partner_are_whole_too(data):
     X, y, groups = data
     X = Views({name: rows.copy() for name, rows in X.items()})
@@ -171,6 +194,11 @@ def test_groups_of_rows_that_lack_a_partner_are_whole_too(data):
         CDCCA(**STOP, callbacks=[Rows()]).fit(X, y, groups=groups)
     train, valid = Rows.seen  # others stand in for what is missing
     assert not np.isin(groups[valid], groups[train]).any()
+    with (
+        pytest.warns(UserWarning, match="taken for missing"),
+        pytest.raises(ValueError, match="both views have stem from one group only"),
+    ):
+        DCCA(2, **STOP).fit(X, groups=np.arange(160) >= 6)
 
 
 def test_rows_of_known_groups_flatter_and_whole_groups_do_not():
@@ -219,6 +247,17 @@ def test_rows_to_validate_on_change_no_weight(data):
         plain.fit(X[:120], y[:120])
         for name, rows in plain.transform(X).items():
             np.testing.assert_array_equal(rows, fitted.transform(X)[name])
+
+
+def test_views_to_validate_on_are_known_by_name(data):
+    X, _, _ = data
+    given = {name: X[name][120:] for name in X}
+    method = DCCA(2, autoencoder_weight=1.0, **{**STOP, "early_stopping": "loss"})
+    losses = [
+        clone(method).fit(X[:120], X_val={name: given[name] for name in names}).history_[-1]
+        for names in (list(X), list(X)[::-1])
+    ]
+    assert losses[0]["valid_loss"] == losses[1]["valid_loss"]
 
 
 def test_one_array_and_some_classes_and_unlabelled_rows(data):
@@ -295,6 +334,8 @@ def test_other_rows_to_validate_on_than_those_of_fit_are_refused(data):
         method.fit(X[:120], y[:120], X_val=X[120:], y_val=y_val)
     with pytest.raises(ValueError, match="y_val: it holds one class only"):
         method.fit(X[:120], y[:120], X_val=X[120:122], y_val=["ant", "ant"])
+    with pytest.raises(ValueError, match="y_val: it holds one class only"):
+        Contrastive(unlabelled="?", **STOP).fit(X, y, X_val=X[:2], y_val=["ant", "?"])
     with pytest.raises(ValueError, match=r"X_val: it holds \['audio'\]; both views are needed"):
         method.fit(X[:120], y[:120], X_val={"audio": X["audio"][120:]}, y_val=y[120:])
     with pytest.raises(ValueError, match="X_val: View 'audio' has 9 features"):

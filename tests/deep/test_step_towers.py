@@ -9,6 +9,7 @@ from cca_estimators import CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, Contrastive, View
 from cca_estimators.datasets import make_views
 from cca_estimators.deep import METHODS
 from cca_estimators.deep.towers import ConvolutionTower, MLPTower, RecurrentTower, SequenceTower
+from cca_estimators.deep.training.batches import as_tensor
 
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 4, "random_state": 0, "device": "cpu"}
 DEEP = [one for one in embeddings() if type(one).__name__ in METHODS]
@@ -61,6 +62,14 @@ def test_auto_keeps_the_towers_of_each_method():
     for method, kind in kinds.items():
         fitted = method(**{**SMALL, "max_epochs": 1}).fit(X, y)
         assert isinstance(fitted.net_.module_.tower("audio"), kind)
+
+
+@pytest.mark.parametrize("where", [(1,), (1, 2, 0), (1, 0)])
+def test_what_is_no_padding_is_refused(where):
+    rows = np.zeros((3, 3, 2) if len(where) > 1 else (3, 4))
+    rows[where] = np.nan  # a row of no steps, a feature of a step, a step before others
+    with pytest.raises(ValueError, match="View 'audio'"):
+        as_tensor(rows, "audio", "cpu", padded=True)
 
 
 def test_perceptrons_have_no_padding(ragged):

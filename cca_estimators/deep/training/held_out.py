@@ -140,7 +140,13 @@ def _check_counts(y, classes, n_samples, fraction):
 
 def _whole_groups(y, classes, groups, fraction, rng):
     """Return which rows to hold out: whole groups, with every class among the others."""
-    finest = min(_MOST_FOLDS, int(groups.max()) + 1)
+    n_groups = int(groups.max()) + 1
+    if n_groups == 1:
+        raise ValueError(
+            "The rows that both views have stem from one group only, and early_stopping holds out "
+            f"whole groups. Give rows of more groups, give fit an X_val, {_REMEDY}"
+        )
+    finest = min(_MOST_FOLDS, n_groups)
     share = Fraction(fraction).limit_denominator(finest)
     share = min(max(share, Fraction(1, finest)), 1 - Fraction(1, finest))
     members = _members(y, len(groups))
@@ -152,7 +158,7 @@ def _whole_groups(y, classes, groups, fraction, rng):
         if n_folds < share.numerator and np.all(members[~more].sum(axis=0)[there] > 0):
             out, n_folds = more, n_folds + 1
     n_classes_out = 2 if y is None else n_classes_of(y[out][has_label(y[out], -1)])
-    if not out.any() or n_classes_out < 2:
+    if n_classes_out < 2:
         raise ValueError(
             f"groups leave {n_classes_out} class(es) to hold out, and two are needed, with all of "
             f"the classes {classes[:5]} among the rest: rows of a class must stem from two groups "
@@ -202,7 +208,6 @@ def _read_validation(estimator, held_out):
 
 def _known_codes(estimator, views, y):
     """Return labels as codes of the classes that the estimator has read from y already."""
-    estimator._check_there(y)
     estimator._announced_ = estimator.classes_
     try:
         codes = estimator._read_labels(y, views)

@@ -209,7 +209,6 @@ class Net(NeuralNet):
 
     def validation_step(self, batch, **fit_params):
         """Return the loss and the outputs of a batch that is not learnt from."""
-        self._set_training(False)
         views, codes = batch
         with torch.no_grad():
             outputs, codes = self.joined(self.module_(**views), codes)

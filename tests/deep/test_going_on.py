@@ -94,7 +94,8 @@ def test_what_training_cannot_go_on_with_is_refused(data, method, change, told):
             go_on(X, y)
     assert_unchanged(fitted, before)
     fitted.set_params(**{name: method(**SMALL).get_params()[name] for name in change})
-    assert len(fitted.set_params(hidden_layer_sizes=(8 + 8,)).fit(X, y).history_) == 8
+    equal = (*SMALL["hidden_layer_sizes"],)  # a tuple of its own
+    assert len(fitted.set_params(hidden_layer_sizes=equal).fit(X, y).history_) == 8
     fitted.set_params(warm_start=False, **change).fit(X, y)
     assert len(fitted.history_) == 4
 

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from registry import embeddings
 from sklearn.base import clone
+from torch import nn
 
 from cca_estimators import CCCA, CDCCA, DCCA, LSTMCCCA, SDCCA, Contrastive, Views
 from cca_estimators.datasets import make_views
 from cca_estimators.deep import METHODS
+from cca_estimators.deep.correlation import PairObjective
+from cca_estimators.deep.losses import correlation_loss
 from cca_estimators.deep.towers import ConvolutionTower, MLPTower, RecurrentTower, SequenceTower
 from cca_estimators.deep.training.batches import as_tensor
 
@@ -83,6 +87,19 @@ def test_the_autoencoder_leaves_padding_out(ragged):
     options = {**SMALL, "tower": "convolution", "autoencoder_weight": 1.0}
     fitted = DCCA(3, **options).fit(X)
     assert np.isfinite([epoch["train_loss"] for epoch in fitted.history_]).all()
+
+
+def test_the_autoencoder_is_charged_the_mean_squared_error_of_what_is_real():
+    torch.manual_seed(0)
+    outputs, views = torch.randn(2, 12, 3), {"a": torch.randn(12, 2, 4), "b": torch.randn(12, 5)}
+    views["a"][::3, 1] = torch.nan
+    decoders = nn.Linear(3, 8), nn.Linear(3, 5)
+    expected = correlation_loss(*outputs, 0.1)
+    for decode, output, rows in zip(decoders, outputs, views.values(), strict=True):
+        rows = rows.reshape(12, -1)
+        expected = expected + 0.5 * ((decode(output) - rows)[~rows.isnan()] ** 2).mean()
+    loss = PairObjective(0.1, decoders, 0.5)(outputs, None, views)
+    torch.testing.assert_close(loss, expected)
 
 
 def order_matters(n, rng):

@@ -95,6 +95,14 @@ def test_the_gradient_is_that_of_finite_differences(method, data):
     np.testing.assert_allclose(display.query_weights, expected, atol=0.02)
 
 
+def test_weights_are_found_for_some_rows_after_others(method, data, monkeypatch):
+    X, y = data
+    at_once = StepsDisplay.from_estimator(method, *asked(X, y, 20))
+    monkeypatch.setattr("cca_estimators.deep.training.net.EMBEDDED_ROWS", 7)
+    in_batches = StepsDisplay.from_estimator(method, *asked(X, y, 20))
+    np.testing.assert_allclose(in_batches.query_weights, at_once.query_weights, atol=1e-5)
+
+
 def test_attention_is_that_of_the_tower(data):
     X, y = data
     method = SDCCA(3, lstm_size=16, n_selected=2, **SMALL).fit(X, y)

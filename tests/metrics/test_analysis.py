@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from cca_estimators import CCA, KCCA, Views, cross_modal_scores
 from cca_estimators.datasets import make_views
@@ -83,6 +84,18 @@ def test_an_interval_covers_the_map_of_other_queries(rng):
     assert 86 <= covered <= 100  # 95 are promised
 
 
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_an_interval_has_the_width_of_a_normal_distribution(rng, level):
+    query, gallery = rng.standard_normal((200, 3)), rng.standard_normal((30, 3))
+    a, b = rng.integers(0, 2, 200), rng.integers(0, 2, 30)
+    each = [mean_average_precision(query[[i]], gallery, a[[i]], b) for i in range(200)]
+    options = {"n_resamples": 10_000, "confidence_level": level, "random_state": 0}
+    found = bootstrap_map(query, gallery, a, b, **options)
+    half = norm.ppf((1 + level) / 2) * np.std(each) / np.sqrt(200)
+    expected = np.mean(each) - half, np.mean(each) + half
+    np.testing.assert_allclose(found, expected, atol=0.06 * half)
+
+
 def test_permutations_tell_relation_from_none():
     X, _ = make_views(80, 3, (6, 7), shared_rank=1, random_state=0)
     rng = np.random.default_rng(1)
@@ -135,3 +148,5 @@ def test_a_frame_has_a_row_for_each_direction(rng):
     assert frame.loc["mean", "ndcg"] == scores["ndcg"]
     for figure in ("map", "pair_recall_at_1", "pair_recall_at_10"):
         assert frame.loc["c_to_a_to_b", figure] == scores[f"{figure}_c_to_a_to_b"]
+    named_alike = {"map": 0.5, "map_at_5": 0.4, "map_a_to_b": 0.6, "map_at_5_a_to_b": 0.3}
+    assert to_frame(named_alike).loc["a_to_b"].tolist() == [0.6, 0.3]

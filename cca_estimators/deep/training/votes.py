@@ -42,7 +42,7 @@ def voted_labels(views, codes):
     """
     graphs = [_neighbours(name, rows) for name, rows in views.items()]
     members = codes if codes.ndim > 1 else codes[:, None] == np.arange(codes.max() + 1)
-    votes = members.astype(np.float64)
+    votes = members
     for _ in range(_N_ROUNDS):
         votes = votes / np.maximum(votes.sum(axis=0), np.finfo(float).tiny)
         votes = sum(votes[column] for graph in graphs for column in graph.T) / len(graphs)

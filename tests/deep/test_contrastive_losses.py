@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from cca_estimators.deep.contrastive import ClassContrast, SigmoidContrast
 from cca_estimators.deep.losses.contrastive import (
     class_loss,
     mixed,
@@ -91,6 +92,25 @@ def test_prototype_losses_are_those_of_a_loop(outputs, prototypes, labels):
     assert prototype_loss(*arguments).item() == pytest.approx(sum(plain) / len(plain), rel=1e-12)
     loss = robust_prototype_loss(*arguments).item()
     assert loss == pytest.approx(sum(robust) / len(robust), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("robust", "of_rows", "of_classes"),
+    [
+        (False, class_loss, prototype_loss),
+        (True, lambda x, y, codes, t: pair_loss(x, y, t), robust_prototype_loss),
+    ],
+)
+def test_rows_and_prototypes_are_contrasted_alike(outputs, prototypes, robust, of_rows, of_classes):
+    objective, codes = ClassContrast(5, 4, 0.3, robust), torch.tensor(LABELS)
+    objective.prototypes.data = prototypes
+    expected = of_rows(*outputs, codes, 0.3) + of_classes(*outputs, codes, prototypes, 0.3)
+    torch.testing.assert_close(objective(outputs, codes, {}), expected)
+
+
+def test_the_sigmoid_loss_begins_with_scale_and_bias_of_10(outputs):
+    expected = sigmoid_pair_loss(*outputs, 10.0, -10.0)
+    torch.testing.assert_close(SigmoidContrast()(outputs, None, {}), expected, rtol=1e-5, atol=0)
 
 
 def test_a_row_of_the_robust_loss_pulls_in_proportion_to_its_probability(outputs, prototypes):

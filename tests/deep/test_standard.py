@@ -222,6 +222,7 @@ def test_large_views_are_standardised_batch_by_batch(data, monkeypatch):
     assert not RowDataset(rows, y, "cpu").in_memory
     watched = {name: rows.view(Watched) for name, rows in X.items()}
     monkeypatch.setattr(standard, "_BLOCK_BYTES", 8 * 8 * 30)
+    monkeypatch.setattr(standard, "_BLOCKS_READ", 1)
     monkeypatch.setattr("cca_estimators.deep.training.net.EMBEDDED_ROWS", 50)
     batchwise = CDCCA(**SMALL, batch_size=40).fit(watched, y).transform(X)
     assert Watched.most == 40

@@ -11,7 +11,8 @@ from cca_estimators.views import take_rows
 
 LIMIT = 1e15  # beyond it, squares of what float32 towers make of a row could overflow
 TRAINING_LIMIT = 1e4  # where the means and scales are those of other rows
-_BLOCK_BYTES = 2**25
+_BLOCK_BYTES = 2**21  # which stay in the cache of a core while they are computed
+_BLOCKS_READ = 16  # at once, as files are faster at
 
 
 class Spread:
@@ -77,14 +78,13 @@ def spread_of(rows, name, over_steps):
     spread = Spread()
     width = rows.shape[-1] if over_steps else prod(rows.shape[1:])
     with np.errstate(over="ignore", invalid="ignore"):
-        for taken in gen_batches(rows.shape[0], block_size(rows)):
-            block = np.asarray(rows[taken], dtype=np.float64)
+        for start, block in _blocks(rows):
             flat = block.reshape(-1, width)
             padding = np.zeros(len(flat), dtype=bool)
             if over_steps and block.ndim > 2:
                 padding = np.isnan(flat).all(axis=1)
             checked = np.where(padding[:, None], 0.0, flat) if padding.any() else flat
-            check_finite(checked.reshape(len(block), -1), name, taken.start)
+            check_finite(checked.reshape(len(block), -1), name, start)
             spread.update(flat[~padding] if padding.any() else flat)
     spread = _ranks.current().merged(spread)
     means, deviations = spread.origin + spread.shifts, spread.deviations
@@ -96,6 +96,15 @@ def spread_of(rows, name, over_steps):
         )
     rounding = np.finfo(rows.dtype if rows.dtype.kind == "f" else np.float64).eps
     return means, np.where(deviations > rounding * np.abs(means), deviations, 1.0)
+
+
+def _blocks(rows):
+    """Yield the number of the first row of each block, and its rows in float64."""
+    size = block_size(rows)
+    for taken in gen_batches(rows.shape[0], _BLOCKS_READ * size):
+        read = rows[taken]
+        for part in gen_batches(len(read), size):
+            yield taken.start + part.start, np.asarray(read[part], dtype=np.float64)
 
 
 class StandardRows:

@@ -64,7 +64,8 @@ def normalised(rank, norm, rows):
         grads = [weight.grad.clone() for weight in norm.parameters()]
         summed = [ranks.sum(grad) for grad in grads]
     running = [norm.running_mean, norm.running_var]
-    return [rows.grad.numpy() / 1, *(part.detach().numpy() for part in (*summed, *running))]
+    figures = [part.detach().numpy() for part in (*summed, *running) if part is not None]
+    return [rows.grad.numpy(), *figures]
 
 
 class JoinedBatches:

@@ -77,6 +77,7 @@ def test_gradients_are_those_of_one_process(ranks, name):
     ("norm", "shape"),
     [
         (nn.BatchNorm1d(3), (50, 3)),
+        (nn.BatchNorm1d(3, track_running_stats=False), (50, 3)),
         (nn.BatchNorm1d(3, momentum=None, affine=False), (50, 3, 5)),
         (nn.BatchNorm2d(3, affine=True), (50, 3, 2, 4)),
     ],

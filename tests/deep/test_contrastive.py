@@ -5,12 +5,22 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from cca_estimators import Contrastive, PerView, Views, cross_modal_map, cross_modal_scores
 from cca_estimators.datasets import make_views
 from cca_estimators.deep.towers import ConvolutionTower, MLPTower
 
 SMALL = {"hidden_layer_sizes": (32,), "max_epochs": 15, "random_state": 0, "device": "cpu"}
+
+
+class Codes(Callback):
+    """Keep the classes that the last fit learns from."""
+
+    seen = None
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        Codes.seen = X.train.codes
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,16 @@ def test_labels_are_required_where_they_are_learnt_from(data, loss):
         Contrastive(loss=loss, **SMALL).fit(X)
     assert Contrastive(loss=loss).__sklearn_tags__().target_tags.required
     assert not Contrastive().__sklearn_tags__().target_tags.required
+
+
+def test_the_robust_loss_learns_from_the_labels_that_neighbours_vote_for():
+    X, y = make_views(240, 4, (10, 14), shared_rank=3, noise=0.3, random_state=0)
+    told = y.copy()
+    told[::10] = (y[::10] + 1) % 4
+    for loss, learnt in {"robust": y, "supervised": told}.items():
+        method = Contrastive(loss=loss, **{**SMALL, "max_epochs": 1}, callbacks=[Codes()])
+        method.fit(X, told)
+        np.testing.assert_array_equal(Codes.seen, learnt)
 
 
 @pytest.mark.parametrize("loss", ["supervised", "robust", "infonce", "sigmoid"])

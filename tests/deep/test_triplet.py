@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.utils import get_tags
 from torch import nn
 
 from cca_estimators import AGAH, CCA, CCCA, CKCCA, TNNCCCA
@@ -187,3 +188,15 @@ def test_kernel_matrices_are_taken_as_they_are_or_refused(data):
         method = clone(given).set_params(**options)
         with pytest.raises(ValueError, match=r"kernel='precomputed'.*standardize=False and n_fol"):
             method.fit(kernels, y[train])
+
+
+@pytest.mark.parametrize(
+    ("order", "tower", "reads_steps"),
+    [
+        ("ccca_first", "convolution", False),
+        ("tnn_first", "convolution", True),
+        ("tnn_first", "auto", False),
+    ],
+)
+def test_steps_are_read_by_towers_that_meet_the_views(order, tower, reads_steps):
+    assert get_tags(TNNCCCA(order=order, tower=tower)).sequences == reads_steps

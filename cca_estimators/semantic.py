@@ -117,6 +117,7 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
     }
     _supervised = True
     _several_labels = True
+    _groups = None
 
     def __init__(
         self,
@@ -134,8 +135,6 @@ class SemanticMatching(MetaEstimatorMixin, CrossModalEstimator):
         self.n_folds = n_folds
         self.random_state = random_state
         self.view_split = view_split
-
-    _groups = None
 
     def fit(self, X, y=None, *, groups=None) -> Self:
         """Fit the joint embedding, and the classifiers on what it makes of the rows.

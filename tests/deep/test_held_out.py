@@ -102,6 +102,16 @@ def test_cross_fitting_keeps_groups_whole_and_a_class_of_one_group_with_all():
         assert len(np.unique(folds[codes == code])) == 2
 
 
+def check_folds(groups):
+    """Check that the fits after the first, which saw all rows, left out whole groups."""
+    whole, *parts = Seen.rows
+    assert len(parts) == 5
+    for part in parts:
+        kept = np.isin(whole[:, 0], part[:, 0])
+        assert 0 < kept.sum() < len(whole)
+        assert not np.isin(groups[kept], groups[~kept]).any()
+
+
 @pytest.mark.usefixtures("routed")
 @pytest.mark.parametrize(
     "method", [TNNCCCA(first=Seen(), **SMALL), SemanticMatching(Seen(), random_state=0)]
@@ -111,12 +121,16 @@ def test_folds_of_cross_fitted_variates_keep_groups_whole(data, method):
     Seen.rows = []
     pipe = Pipeline([("scale", PerView(PCA(5))), ("embed", method.set_fit_request(groups=True))])
     pipe.fit(X, y, groups=groups)
-    whole, *parts = Seen.rows
-    assert len(parts) == 5
-    for part in parts:
-        kept = np.isin(whole[:, 0], part[:, 0])
-        assert 0 < kept.sum() < len(whole)
-        assert not np.isin(groups[kept], groups[~kept]).any()
+    check_folds(groups)
+
+
+def test_folds_keep_groups_whole_beside_rows_to_validate_on(data):
+    X, y, groups = data
+    given = {"X_val": X[120:], "y_val": y[120:]}
+    method = TNNCCCA(first=Seen(), **STOP)
+    Seen.rows = []
+    method.fit(X[:120], y[:120], groups=groups[:120], **given)
+    check_folds(groups[:120])
 
 
 @pytest.mark.parametrize(

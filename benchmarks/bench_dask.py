@@ -10,7 +10,7 @@ from _common import Row, Table, write
 
 from cca_estimators import CCA
 
-N_ROWS, N_CHUNK, WIDTHS = 1_000_000, 25_000, (128, 1024)
+N_ROWS, N_CHUNK, WIDTHS = 10_000_000, 25_000, (128, 1024)
 
 
 def make_rows(width, block_info=None):

@@ -23,7 +23,7 @@ import _common
 FOLDER = Path(__file__).resolve().parent
 PEERS = ("cca-zoo", "mvlearn", "pyrcca", "statsmodels", "torchmetrics", "pytorch-metric-learning")
 TAKE_DATA = ("learning", "libraries", "noise", "quality")
-BY_NAME_ONLY = ("gpu", "learning", "noise", "quality", "sequences")  # long, or a GPU
+BY_NAME_ONLY = ("dask", "gpu", "learning", "noise", "quality", "sequences")  # long, or a GPU
 NEED_DATA = ("libraries", "noise")
 # Constants of the scripts that make them small, for --quick.
 QUICK = {

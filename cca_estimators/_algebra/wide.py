@@ -193,10 +193,10 @@ class RowSpace:
 
     def _combined(self, taken, combined, total):
         block, offset = self._prepared(taken)
-        directions = float64(block.T @ cast(combined, block.dtype))
+        directions = float64(cast(combined, block.dtype).T @ block)  # the other way is slower
         if offset is not None:
-            directions -= offset[:, None] * like(total, block)[None, :]
-        return directions
+            directions -= like(total, block)[:, None] * offset[None, :]
+        return directions.T
 
     def _factorise(self, gram):
         if not gram.any():

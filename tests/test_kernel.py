@@ -442,3 +442,15 @@ def test_kcca_agrees_with_cca_zoo(data):
     for rows, peers in zip(ours.values(), variates, strict=True):
         for i in range(3):
             assert abs(np.corrcoef(rows[:, i], peers[:, i])[0, 1]) > 1 - 1e-6
+
+
+def test_large_negative_values_are_refused():
+    X = {name: -1e160 * np.random.default_rng(0).random((30, 3)) for name in ("audio", "visual")}
+    with pytest.raises(ValueError, match="overflow"):
+        KCCA(2, kernel="linear").fit(X)
+
+
+def test_views_that_are_uncorrelated_to_the_bit_have_no_components():
+    X = {"audio": [[1.0], [-1.0], [1.0], [-1.0]], "visual": [[1.0], [1.0], [-1.0], [-1.0]]}
+    with pytest.raises(ValueError, match="determine no pair of directions"):
+        KCCA(1, kernel="linear").fit(X)

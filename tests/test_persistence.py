@@ -20,6 +20,7 @@ from cca_estimators import (
     CKCCA,
     DCCA,
     KCCA,
+    TNNCCCA,
     CrossModalIndex,
     PerView,
     cross_modal_map,
@@ -52,6 +53,23 @@ def test_an_estimator_comes_back(estimator, data, tmp_path):
     assert loaded.get_params().keys() == fitted.get_params().keys()
     for name, rows in fitted.transform(X).items():
         np.testing.assert_array_equal(loaded.transform(X)[name], rows)
+
+
+def test_a_first_stage_of_its_own_comes_back(data, tmp_path):
+    X, y = data
+    fitted = TNNCCCA(first=CKCCA(2, reg=0.2), **SMALL).fit(X, y)
+    save(fitted, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.first.get_params() == fitted.first.get_params()
+    for name, rows in fitted.transform(X).items():
+        np.testing.assert_array_equal(loaded.transform(X)[name], rows)
+
+
+def test_parameters_out_of_bounds_are_refused_at_loading(data, tmp_path):
+    fitted = DCCA(1, **SMALL).fit(data[0])
+    save(fitted.set_params(batch_size=-1), tmp_path / "model")
+    with pytest.raises(ValueError, match="The 'batch_size' parameter of DCCA must be"):
+        load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("estimator", embeddings()[::4], ids=name_of)

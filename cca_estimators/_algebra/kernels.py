@@ -8,10 +8,8 @@ from sklearn.metrics.pairwise import euclidean_distances, pairwise_kernels
 from cca_estimators import _ranks
 from cca_estimators._algebra.moments import constant_error, overflow_error, varying
 from cca_estimators._algebra.namespace import (
-    add_to_diagonal,
     cast,
     copied,
-    diagonal,
     eigh,
     eps_of,
     float64,
@@ -168,10 +166,7 @@ def _rbf(x, y, gamma):
     matrix += xp.sum(y * y, axis=1)[None, :]
     matrix = xp.clip(matrix, 0.0, None)
     matrix *= -float(gamma)
-    matrix = xp.exp(matrix)
-    if x is y:
-        add_to_diagonal(matrix, 1.0 - diagonal(matrix))
-    return matrix
+    return xp.exp(matrix)
 
 
 class Centring:

@@ -183,3 +183,11 @@ def test_squares_that_float32_cannot_hold_are_taken_in_float64(scale):
             tiny = {name: (scale * rows).astype(np.float32) for name, rows in X.items()}
             fitted = clone(method).fit(tiny, y)
         np.testing.assert_allclose(fitted.correlations_, expected, rtol=1e-3)
+
+
+def test_large_negative_values_of_float32_are_computed_in_float64():
+    X, _, _ = data(dtype=np.float32)
+    X["audio"][0, 0] = -1e20
+    double = {name: rows.astype(np.float64) for name, rows in X.items()}
+    found, expected = CCA(1, reg=0.1).fit(X), CCA(1, reg=0.1).fit(double)
+    np.testing.assert_allclose(found.correlations_, expected.correlations_, rtol=1e-5)

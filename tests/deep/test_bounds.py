@@ -177,13 +177,15 @@ def test_classes_of_estimators_are_those_of_scikit_learn(name):
     assert {each.kind for each in others} == {first.KEYWORD_ONLY}
 
 
-@pytest.mark.parametrize("name", losses.__all__)
-def test_docstrings_of_losses_have_the_defaults_of_signatures(name):
-    function = getattr(losses, name)
-    if inspect.isclass(function):
-        return
+FUNCTIONS = [one for one in vars(losses).values() if inspect.isfunction(one)]
+METHODS = [getattr(deep, name) for name in deep.METHODS]
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, *METHODS], ids=lambda one: one.__name__)
+def test_docstrings_have_the_defaults_of_signatures(function):
     parameters = inspect.signature(function).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
     entries = re.findall(r"^ {4}(\w+(?:, \w+)*) : .*default=(.*)$", function.__doc__, re.M)
     documented = {key: literal_eval(value) for keys, value in entries for key in keys.split(", ")}
     assert documented == defaults
+    assert "'" not in "".join(value for _, value in entries)

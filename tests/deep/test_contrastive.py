@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
+from torch import nn
 
 from cca_estimators import Contrastive, PerView, Views, cross_modal_map, cross_modal_scores
 from cca_estimators.datasets import make_views
@@ -102,6 +104,30 @@ def test_the_mark_of_rows_without_a_label_is_no_class(data, unlabelled, labels):
     pipe = make_pipeline(PerView(), Contrastive(unlabelled=unlabelled, **SMALL)).fit(X, marked)
     assert cross_modal_map(pipe, X, marked) == pytest.approx(of_known)
     assert cross_modal_scores(pipe, X, marked)["map"] == pytest.approx(of_known)
+
+
+def test_a_column_of_labels_may_mark_rows_without_one(data):
+    X, y = data
+    marked = np.where(np.arange(240) % 3, y, -1)
+    with pytest.warns(DataConversionWarning, match="y.ravel"):
+        found = Contrastive(unlabelled=-1, **SMALL).fit(X, marked[:, None])
+    expected = Contrastive(unlabelled=-1, **SMALL).fit(X, marked)
+    assert found.classes_.tolist() == [0, 1, 2, 3]
+    for name in X:
+        np.testing.assert_array_equal(found.transform(X)[name], expected.transform(X)[name])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_missing_rows_of_own_towers_stay_as_they_were(data, dtype):
+    X, y = data
+    X = Views({name: rows.astype(dtype) for name, rows in X.items()})
+    X["audio"][[3, 8]] = np.nan
+    before = {name: rows.copy() for name, rows in X.items()}
+    towers = {name: nn.Linear(rows.shape[1], 6) for name, rows in X.items()}
+    with pytest.warns(UserWarning, match="taken for missing"):
+        Contrastive(6, towers=towers, max_epochs=1, random_state=0).fit(X, y).transform(X)
+    for name in X:
+        np.testing.assert_array_equal(X[name], before[name])
 
 
 def test_rows_without_a_label_teach_as_pairs():

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cca_estimators import ACMR, AGAH, CDCCA, DCCA, TNNCCCA, Contrastive, Views
 from cca_estimators.datasets import make_views
+from cca_estimators.deep.training import callbacks
 from cca_estimators.display import LossCurveDisplay
 
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 4, "random_state": 0, "device": "cpu"}
@@ -212,6 +213,33 @@ def test_an_interrupt_in_the_first_epoch_leaves_nothing(data):
     with pytest.raises(KeyboardInterrupt):
         fitted.fit(X, y)
     assert_unchanged(fitted, before)
+
+
+def test_an_interrupt_of_partial_fit_leaves_what_was_there(data):
+    X, y = data
+    interrupt = Interrupt(0)
+    begun = CDCCA(**SMALL, batch_size=50, callbacks=[interrupt]).partial_fit(X, y)
+    before = begun.transform(X)
+    interrupt.epoch = 2
+    with pytest.raises(KeyboardInterrupt):
+        begun.partial_fit(X, y)
+    assert len(begun.history_) == 1
+    for name, rows in begun.transform(X).items():
+        np.testing.assert_array_equal(rows, before[name])
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_an_interrupt_after_the_last_epoch_is_raised(data, fit, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    X, y = data
+    monkeypatch.setattr(callbacks.FigureLines, "on_epoch_end", interrupt)
+    trained = CDCCA(**{**SMALL, "max_epochs": 1}, verbose=2)
+    with pytest.warns(UserWarning, match="epoch 1, the last"), pytest.raises(KeyboardInterrupt):
+        getattr(trained, fit)(X, y)
+    assert len(trained.history_) == 1
+    assert len(trained.transform(X)["audio"]) == len(y)
 
 
 def test_an_interrupt_ends_a_search(data):

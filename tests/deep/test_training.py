@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, Checkpoint, LoadInitState, LRScheduler
 from torch import nn
 
-from cca_estimators import CCA, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, PerView, Views
+from cca_estimators import ACMR, CCA, CDCCA, DCCA, LSTMCCCA, SDCCA, TNNCCCA, PerView, Views
 from cca_estimators.datasets import make_views
 from cca_estimators.deep.training.batches import BatchSampler, RowDataset, RowSubset
 
@@ -271,10 +271,27 @@ def test_verbose_2_prints_a_line_for_each_epoch(data, capsys):
     assert len(lines) == 4
     for number, (line, epoch) in enumerate(zip(lines, fitted.history_, strict=True), 1):
         words = line.split()
-        assert words[:2] == ["epoch", f"{number}/4"]
+        assert line.startswith(f"epoch {number}/4  ")
         for figure in ("train_loss", "valid_loss", "valid_map"):
             assert words[words.index(figure) + 1] == f"{epoch[figure]:.4g}"
         assert line.endswith("*") == epoch["valid_map_best"]
+
+
+def test_the_best_epoch_is_better_than_all_before(data):
+    X, y = data
+    still = {"learning_rate": 1e-30, "batch_norm": False, "dropout": 0.0}
+    fitted = CDCCA(**SMALL, **still, early_stopping="map").fit(X, y)
+    assert len({epoch["valid_map"] for epoch in fitted.history_}) == 1
+    assert [epoch["valid_map_best"] for epoch in fitted.history_] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("method", [CDCCA, ACMR])
+def test_embeddings_have_the_type_of_the_rows(data, method, dtype):
+    X, y = data
+    X = Views({name: rows.astype(dtype) for name, rows in X.items()})
+    for rows in method(**SMALL).fit(X, y).transform(X).values():
+        assert rows.dtype == dtype
 
 
 def test_grid_search_over_margin_and_components(data):
@@ -290,6 +307,7 @@ def test_autoencoder_term_reconstructs(data):
     options = {**SMALL, "max_epochs": 30, "learning_rate": 1e-2}
     fitted = DCCA(4, autoencoder_weight=1.0, **options).fit(X)
     decoder = fitted.net_.criterion_.decoders[0].eval()
+    assert [type(layer) for layer in decoder] == [nn.Linear, nn.ReLU, nn.Linear]
     tower = fitted.net_.module_.tower("audio").eval()
     rows = torch.from_numpy(X["audio"].astype(np.float32))
     with torch.inference_mode():

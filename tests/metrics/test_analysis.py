@@ -1,6 +1,7 @@
 """Figures by class, intervals, the permutation test, and the form that others read."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -150,3 +151,9 @@ def test_a_frame_has_a_row_for_each_direction(rng):
         assert frame.loc["c_to_a_to_b", figure] == scores[f"{figure}_c_to_a_to_b"]
     named_alike = {"map": 0.5, "map_at_5": 0.4, "map_a_to_b": 0.6, "map_at_5_a_to_b": 0.3}
     assert to_frame(named_alike).loc["a_to_b"].tolist() == [0.6, 0.3]
+
+
+def test_a_frame_without_pandas_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        to_frame({"map": 0.5})

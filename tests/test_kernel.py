@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cca_estimators import CCA, CCCA, CKCCA, KCCA, PerView, Views
+from cca_estimators._algebra import kernel_solver
 from cca_estimators._algebra.kernels import resolved_gamma
 from cca_estimators.datasets import make_views
 
@@ -454,3 +455,10 @@ def test_views_that_are_uncorrelated_to_the_bit_have_no_components():
     X = {"audio": [[1.0], [-1.0], [1.0], [-1.0]], "visual": [[1.0], [1.0], [-1.0], [-1.0]]}
     with pytest.raises(ValueError, match="determine no pair of directions"):
         KCCA(1, kernel="linear").fit(X)
+
+
+def test_the_search_goes_on_until_all_correlations_are_settled():
+    before, after = np.array([0.9, 0.4]), np.array([0.9, 0.5])
+    assert not kernel_solver._is_settled(after, before)
+    assert kernel_solver._is_settled(after, after)
+    assert not kernel_solver._is_settled(after, after[:1])

@@ -22,6 +22,7 @@ from cca_estimators.metrics import (
 
 KERNEL = [
     KCCA(3, reg=0.01),
+    KCCA(3, reg=0.1, gamma=None),
     KCCA(3, reg=0.1, kernel={"audio": "linear", "visual": "laplacian"}),
     KCCA(2, reg=0.1, kernel="cosine", weighted=False),
     KCCA(3, approx="nystroem", n_landmarks=30, random_state=0),
@@ -48,6 +49,14 @@ def test_kernel_methods_give_what_they_give_on_numpy(estimator, library, there, 
             back = same_signs(library.back(rows), expected[name])
             np.testing.assert_allclose(back, expected[name], atol=1e-10)
     assert library.back(fitted.correlations_).dtype == np.float64
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_kernel_methods_refuse_what_is_not_finite(there, data, value):
+    X = Views({name: rows.copy() for name, rows in data[0].items()})
+    X["visual"][7, 1] = value
+    with pytest.raises(ValueError, match="'visual'"):
+        KCCA(2, reg=0.1).fit(there(X))
 
 
 def test_correlations_are_those_of_the_generalised_problem(library, there, data):

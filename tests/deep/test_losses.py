@@ -8,7 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from cca_estimators import CCA, CCCA
-from cca_estimators.deep.losses import category_correlation_loss, correlation_loss, triplet_loss
+from cca_estimators.deep.losses import (
+    category_correlation_loss,
+    category_loss,
+    correlation_loss,
+    triplet_loss,
+)
 from cca_estimators.deep.losses import correlation as correlation_module
 from cca_estimators.deep.losses import triplets as triplets_module
 from cca_estimators.deep.losses.correlation import PRODUCTS, inverse_roots, polar_factor
@@ -382,3 +387,12 @@ def test_batches_without_triplets_have_no_gradient(mining, labels):
     loss.backward()
     assert loss.item() == 0
     assert not x.grad.any()
+
+
+def test_several_labels_are_weighed_in_the_type_of_the_logits():
+    labels = torch.tensor([[True, True, False], [False, False, True]])
+    logits = torch.arange(6, dtype=torch.float64).reshape(2, 3)
+    expected = -logits.log_softmax(dim=1)
+    loss = category_loss(logits, labels)
+    assert loss.dtype == torch.float64
+    assert loss.item() == pytest.approx((expected[0, :2].mean() + expected[1, 2]).item() / 2, 1e-12)

@@ -157,3 +157,14 @@ def test_a_frame_without_pandas_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         to_frame({"map": 0.5})
+
+
+def test_permutations_as_good_as_the_pairs_given_count():
+    rows = {"audio": np.array([[0.0], [1.0], [3.0]]), "visual": np.array([[0.0], [1.0], [4.0]])}
+    _, p_values = permutation_test(CCA(1), rows, n_permutations=50, random_state=0)
+    rng, audio, visual = np.random.RandomState(0), *(view[:, 0] for view in rows.values())
+    orders = [np.arange(3), *(rng.permutation(3) for _ in range(50))]
+    found = [abs(np.corrcoef(audio, visual[order])[0, 1]) for order in orders]
+    as_large = np.greater_equal(found, found[0] - 1e-12)
+    assert as_large.sum() > 2
+    assert p_values[0] == as_large.mean()

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.exceptions import DataConversionWarning
 
 from cca_estimators import CCCA, cross_modal_map, mean_average_precision
-from cca_estimators._reading.labels import label_array, looks_like_a_view
+from cca_estimators._reading.labels import label_array, looks_like_a_view, read_labels, strata
 from cca_estimators.datasets import make_views
 
 
@@ -82,3 +83,17 @@ def test_what_looks_like_a_second_view():
     ]
     assert all(looks_like_a_view(y) for y in views)
     assert not any(looks_like_a_view(y) for y in ([1, 2], np.ones(3), "ab", pd.Series([1])))
+
+
+def test_a_label_that_one_row_has_is_a_stratum_of_its_own():
+    members = csr_array(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1]]))
+    chosen = strata(members)
+    assert chosen[0] == chosen[1]
+    assert chosen[2] not in chosen[[0, 1, 3]]
+
+
+def test_zeros_that_a_sparse_indicator_holds_stay_there():
+    members = csr_array(np.eye(3, dtype=np.float64))
+    members.data[1] = 0.0
+    assert read_labels(members).nnz == 2
+    assert members.nnz == 3

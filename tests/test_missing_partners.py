@@ -246,3 +246,15 @@ def test_a_view_that_is_missing_throughout_is_all_nan(data):
     X, _ = data
     nothing = np.full((4, 8), np.nan)
     assert np.isnan(CCA(2).fit(X).transform({"audio": nothing})["audio"]).all()
+
+
+def test_the_ridge_of_a_view_is_that_of_its_own_rows(data):
+    X, y = data
+    kept = np.concatenate([np.flatnonzero(y == label)[: sum(y == label) // 2] for label in set(y)])
+    gaps = Views(audio=X["audio"], visual=np.full_like(X["visual"], np.nan))
+    gaps["visual"][kept] = X["visual"][kept]
+    with pytest.warns(UserWarning, match="missing"):
+        found = CCCA(2, reg="auto").fit(gaps, y).reg_
+    whole = CCCA(2, reg="auto").fit(X[kept], y[kept]).reg_
+    assert found["visual"] == pytest.approx(whole["visual"], rel=1e-9)
+    assert found["audio"] < whole["audio"]

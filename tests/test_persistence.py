@@ -131,6 +131,8 @@ def test_the_card_tells_what_the_model_is(data, tmp_path):
         "map_audio_to_visual",
     ):
         assert told in card
+    assert "__" not in card
+    assert "None features" not in card
     assert f"scikit-learn {__import__('sklearn').__version__}" in card
 
 

@@ -20,6 +20,7 @@ from cca_estimators import (
     Views,
 )
 from cca_estimators.datasets import make_views
+from cca_estimators.deep.training import stand_ins
 from cca_estimators.deep.training.batches import RowDataset, RowSubset
 from cca_estimators.deep.training.stand_ins import completed
 
@@ -168,3 +169,11 @@ def test_semantic_matching_of_two_sets(data):
         pytest.raises(ValueError, match="'audio' has no row of class 1"),
     ):
         SemanticMatching().fit(gaps, y)
+
+
+def test_rows_without_a_label_are_no_set_of_labels():
+    members = np.array([[True, False], [False, False], [True, True], [True, False]])
+    sets = stand_ins._label_sets(members)
+    assert sets[1] == -1
+    assert sets[0] == sets[3] >= 0
+    assert sets[2] not in sets[[0, 1]]

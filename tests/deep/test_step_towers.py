@@ -151,3 +151,14 @@ def test_a_view_of_four_dimensions_is_refused_by_name(method):
     words = r"View 'visual' has shape \(12, 3, 4, 2\).*reads.*\(n, steps, features\).*Reshape it"
     with pytest.raises(ValueError, match=words):
         method.fit(X, np.arange(12) % 2)
+
+
+def test_a_flat_view_is_a_sequence_of_one_step():
+    X, y = make_views(60, 3, (8, 9), random_state=0)
+    options = {"step_size": 5, "max_epochs": 1, "random_state": 0, "device": "cpu"}
+    flat = LSTMCCCA(2, **options).fit(X, y)
+    steps = LSTMCCCA(2, **options).fit({name: rows[:, None] for name, rows in X.items()}, y)
+    sizes = [
+        [tuple(weights.shape) for weights in one.net_.module_.parameters()] for one in (flat, steps)
+    ]
+    assert sizes[0] == sizes[1]

@@ -118,7 +118,7 @@ def test_attention_selects_the_highest_scores_in_their_order(rows):
 
 
 @pytest.mark.parametrize(
-    ("share", "length", "n"), [(0.5, 6, 3), (0.5, 5, 3), (0.7, 6, 5), (1, 4, 4)]
+    ("share", "length", "n"), [(0.5, 6, 3), (0.5, 5, 3), (0.5, 4, 2), (0.7, 6, 5), (1, 4, 4)]
 )
 def test_attention_selects_a_share_of_the_true_length(rows, share, length, n):
     attention = AttentionOverSteps(4, int(n_of_share(share, 6)), share).eval()

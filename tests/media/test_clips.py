@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cca_estimators import Views
-from cca_estimators.media import make_clips, read_clips
+from cca_estimators.media import _made, make_clips, read_clips
 
 av = pytest.importorskip("av", reason="PyAV (extra media) is not installed")
 
@@ -232,3 +232,32 @@ def test_clips_that_are_made(tmp_path):
     again = read_clips(make_clips(tmp_path / "again", 12, seconds=(0.5, 1.0), random_state=0))
     for row, other in zip(clips.data["audio"], again.data["audio"], strict=True):
         np.testing.assert_array_equal(row, other)
+
+
+def test_made_shapes_are_what_they_are_called():
+    def covers(shape, y, x):
+        return bool(_made._inside(shape, np.array(y), np.array(x)))
+
+    assert [covers(shape, 0.0, 0.0) for shape in ("bar", "cross", "disc", "square")] == [True] * 4
+    assert [covers("ring", 0.0, x) for x in (0.0, 0.8, 1.2)] == [False, True, False]
+    assert [covers("bar", y, x) for y, x in ((0.0, 1.3), (0.4, 0.0))] == [True, False]
+    assert [covers("cross", y, x) for y, x in ((0.0, 1.0), (0.5, 0.5))] == [True, False]
+    assert [covers(shape, 0.85, 0.85) for shape in ("square", "disc")] == [True, False]
+    assert [covers("triangle", y, 0.0) for y in (-0.9, 0.9)] == [True, True]
+    assert [covers("triangle", y, 0.5) for y in (-0.9, 0.9)] == [False, True]
+
+
+def test_made_pictures_show_the_shape_brighter_than_the_ground():
+    for seed in range(5):
+        frames = _made._pictures("disc", 3, np.random.RandomState(seed)).astype(float)
+        grey = frames.mean(axis=3)
+        bright = (grey > (grey.min() + grey.max()) / 2).mean()
+        size = np.random.RandomState(seed).uniform(7, 13)
+        assert bright == pytest.approx(np.pi * size**2 / grey[0].size, rel=0.2)
+
+
+def test_made_tones_have_the_pitch_that_was_drawn():
+    for seed in range(5):
+        sound = _made._waveform("disc", _made._RATE, np.random.RandomState(seed))
+        pitch = np.random.RandomState(seed).uniform(300, 600)
+        assert np.abs(np.fft.rfft(sound)).argmax() == pytest.approx(pitch, abs=1)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
-from cca_estimators.media import FrameFeatures
+from cca_estimators.media import FrameFeatures, FrozenEncoder, LogMel
 
 
 def features(frames, grid, **options):
@@ -74,3 +75,16 @@ def test_rows_that_are_no_clip(frames, message):
 def test_parameters_are_checked_in_fit():
     with pytest.raises(ValueError, match="'grid' parameter of FrameFeatures must be an int"):
         clone(FrameFeatures(grid=0)).fit([])
+
+
+@pytest.mark.parametrize("method", [FrameFeatures(), FrozenEncoder(len), LogMel()])
+def test_what_learns_nothing_needs_no_fit(method):
+    check_is_fitted(method)
+
+
+@pytest.mark.parametrize("value", [1.5, -0.5])
+def test_one_value_that_is_no_fraction_is_refused(value):
+    frames = np.full((2, 3, 16, 16, 3), 0.5)
+    frames[1, 2, 3, 4, 0] = value
+    with pytest.raises(ValueError, match="neither uint8 nor floats"):
+        FrameFeatures().fit_transform(frames)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.exceptions import UndefinedMetricWarning
 
 from cca_estimators import CCA, KCCA, Views, cross_modal_scores
 from cca_estimators.datasets import make_views
@@ -168,3 +169,14 @@ def test_permutations_as_good_as_the_pairs_given_count():
     as_large = np.greater_equal(found, found[0] - 1e-12)
     assert as_large.sum() > 2
     assert p_values[0] == as_large.mean()
+
+
+def test_queries_without_relevant_items_are_left_out_of_every_class():
+    rng = np.random.default_rng(0)
+    query, gallery = rng.standard_normal((4, 3)), rng.standard_normal((9, 3))
+    labels, of_gallery = np.array([0, 7, 1, 0]), np.arange(9) % 2
+    with pytest.warns(UndefinedMetricWarning, match="1 of 4 queries"):
+        found = map_per_class(query, gallery, labels, of_gallery)
+    answered = [0, 2, 3]
+    expected = map_per_class(query[answered], gallery, labels[answered], of_gallery)
+    assert {name: found[name] for name in (0, 1)} == expected

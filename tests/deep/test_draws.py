@@ -6,6 +6,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +17,11 @@ from sklearn import config_context
 from sklearn.base import clone
 from torch import nn
 
-from cca_estimators import CDCCA, DCCA, LSTMCCCA, TNNCCCA
+from cca_estimators import CDCCA, DCCA, LSTMCCCA, TNNCCCA, _ranks
 from cca_estimators.datasets import make_views
 from cca_estimators.deep import DeepEstimator
 from cca_estimators.deep.towers import Dropout
-from cca_estimators.deep.training.draws import draws_by_itself
+from cca_estimators.deep.training.draws import Draws, draws_by_itself
 
 SMALL = {"hidden_layer_sizes": (16,), "max_epochs": 2, "random_state": 0, "device": "cpu"}
 DEEP = [
@@ -232,3 +233,14 @@ def test_a_forked_child_does_not_hang(data):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
+
+
+def test_ranks_have_streams_of_their_own_beside_the_common_one():
+    seeds = []
+    for rank in range(3):
+        with _ranks.among(SimpleNamespace(size=3, rank=rank)):
+            generators = Draws("cpu")
+        generators.seed(5)
+        assert generators.on_device.initial_seed() == generators.on_host.initial_seed() == 5
+        seeds.append(generators.of_rank.initial_seed())
+    assert len({5, *seeds}) == 4

@@ -552,3 +552,12 @@ def test_tuned_ridge_on_real_pairs(grid_digits, method, bar):
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     search = GridSearchCV(pipe, grid, cv=folds).fit(X[train], y[train])
     assert search.score(X[test], y[test]) >= bar
+
+
+@pytest.mark.parametrize("method", [CCA, CCCA])
+def test_a_feature_whose_squares_underflow_beside_others_is_named(method):
+    rng = np.random.default_rng(0)
+    X = {name: rng.standard_normal((60, 4)) for name in ("audio", "visual")}
+    X["audio"][:, 2] *= 1e-170
+    with pytest.raises(ValueError, match="'audio' has values so large or so small.* feature 2"):
+        method(2).fit(X, np.arange(60) % 3)

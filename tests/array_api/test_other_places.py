@@ -59,6 +59,11 @@ def test_kernel_methods_refuse_what_is_not_finite(there, data, value):
         KCCA(2, reg=0.1).fit(there(X))
 
 
+def test_what_is_no_kernel_is_refused_in_words_of_kernels(there, data):
+    with pytest.raises(ValueError, match="'sigmoid'.* not positive semi-definite"):
+        KCCA(2, kernel="sigmoid").fit(there(data[0]))
+
+
 def test_correlations_are_those_of_the_generalised_problem(library, there, data):
     X, _ = data
     kcca = KCCA(3, reg=0.1).fit(there(X))

@@ -462,3 +462,10 @@ def test_the_search_goes_on_until_all_correlations_are_settled():
     assert not kernel_solver._is_settled(after, before)
     assert kernel_solver._is_settled(after, after)
     assert not kernel_solver._is_settled(after, after[:1])
+
+
+def test_a_kernel_matrix_that_does_not_vary_is_named_with_candidates_too(data):
+    X, y = data
+    kernels = {"audio": np.ones((150, 150)), "visual": rbf_kernel(X["visual"])}
+    with pytest.raises(ValueError, match="View 'audio' does not vary"):
+        CKCCA(kernel="precomputed", reg="auto").fit(kernels, y)

@@ -1,12 +1,15 @@
 """Each estimator does what its tags say, and refuses what they deny."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from registry import embeddings
-from sklearn.base import clone
-from sklearn.utils import get_tags
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import Tags, get_tags
 
 from cca_estimators import CCCA, LSTMCCCA, Contrastive, SemanticMatching, Views
+from cca_estimators._base.tags import with_views
 from cca_estimators.datasets import make_views
 
 
@@ -115,3 +118,12 @@ def test_sharded(estimator, data):
             estimator.set_params(sharded=True).fit(*data)
     else:
         assert "sharded" not in estimator.get_params(deep=False)
+
+
+def test_an_estimator_promises_nothing_unless_it_says_so():
+    tags = with_views(get_tags(BaseEstimator()))
+    promised = {one.name for one in fields(tags)} - {one.name for one in fields(Tags)}
+    assert {name: getattr(tags, name) for name in promised} == {
+        **dict.fromkeys(promised, False),
+        "missing_partners": "whole pairs",
+    }

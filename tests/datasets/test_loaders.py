@@ -511,6 +511,7 @@ def test_a_wrong_array_in_a_folder_is_named(file, content, message, tmp_path):
         ("Label_ID", 3, r"Label_ID of .* has shape \(\); one value per row"),
         ("Label_ID", np.full(N, np.nan), r"labels of .* hold nan in row 0; whole numbers"),
         ("Label_ID", np.full(N, 0.5), r"labels of .* hold 0.5 in row 0; whole numbers"),
+        ("Label_ID", np.arange(N) + (np.arange(N) == 3) / 2, r"hold 3.5 in row 3; whole numbers"),
         ("Train_test", np.arange(N), r"Train_test of .* such as \['0', '1', '10'\]"),
         ("Train_test", np.ones(3), r"Train_test of .* holds 3 values for 40 rows"),
         ("audio_feat", np.zeros(N), r"audio_feat of .* has shape \(40,\) .*\(n, features\)"),

@@ -85,10 +85,10 @@ def test_what_looks_like_a_second_view():
     assert not any(looks_like_a_view(y) for y in ([1, 2], np.ones(3), "ab", pd.Series([1])))
 
 
-def test_a_label_that_one_row_has_is_a_stratum_of_its_own():
+def test_a_row_left_alone_joins_one_of_its_labels_if_there_is_one():
     members = csr_array(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1]]))
     chosen = strata(members)
-    assert chosen[0] == chosen[1]
+    assert chosen[0] == chosen[1] == chosen[3]
     assert chosen[2] not in chosen[[0, 1, 3]]
 
 

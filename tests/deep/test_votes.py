@@ -87,7 +87,7 @@ def test_infinite_values_are_named(data, value):
 
 def test_a_row_whose_neighbours_have_no_label_keeps_its_own(data):
     rng = np.random.default_rng(0)
-    rows = rng.standard_normal((101, 2)) + np.repeat([[0.0, 0.0], [40.0, 0.0]], [50, 51], axis=0)
-    rows[100] = 60.0, 0.0
+    rows = rng.standard_normal((101, 2)) + np.repeat([[0.0], [40.0]], [50, 51], axis=0)
+    rows[100] = 60.0
     codes = np.repeat([0, -1, 1], [50, 50, 1])
     assert voted_labels({"audio": rows, "visual": rows}, codes)[100] == 1

@@ -177,7 +177,7 @@ def test_classes_of_estimators_are_those_of_scikit_learn(name):
     assert {each.kind for each in others} == {first.KEYWORD_ONLY}
 
 
-FUNCTIONS = [one for one in vars(losses).values() if inspect.isfunction(one)]
+FUNCTIONS = [one for one in map(vars(losses).get, losses.__all__) if inspect.isfunction(one)]
 METHODS = [getattr(deep, name) for name in deep.METHODS]
 
 

@@ -85,7 +85,7 @@ def test_infinite_values_are_named(data, value):
         voted_labels(views, y)
 
 
-def test_a_row_whose_neighbours_have_no_label_keeps_its_own(data):
+def test_a_row_whose_neighbours_have_no_label_keeps_its_own():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((101, 2)) + np.repeat([[0.0], [40.0]], [50, 51], axis=0)
     rows[100] = 60.0

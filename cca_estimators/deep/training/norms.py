@@ -6,39 +6,51 @@
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import batch_norm
 
 from cca_estimators import _ranks
 
 
 class _Normed(torch.autograd.Function):
-    """Values (n, n_features) normalised by those of all ranks; with means, variances and number.
+    """Values (n, n_features, ...) normalised by those of all ranks; with means, variances, number.
 
-    The gradient is written out, which passes over the values less often than one of its parts.
+    The passes over the values are PyTorch's own: statistics, the map by given ones, and the sums
+    that the gradient asks for. With ``z = (x - mean) * scale`` and the gradient `g` by the outputs
+    that by the values is ``weight * scale * (g - mean of g - z * mean of g z)``.
     """
 
     @staticmethod
-    def forward(ctx, values, eps, ranks):
-        variances, means = torch.var_mean(values, dim=0, correction=0)
-        own = torch.stack([torch.full_like(means, len(values)), means, variances])
+    def forward(ctx, values, weight, bias, eps, ranks):
+        means, variances = torch.batch_norm_update_stats(values, None, None, 0.0)
+        own = torch.stack([torch.full_like(means, values[:, 0].numel()), means, variances])
         numbers, means, variances = ranks.stacked(own).unbind(dim=1)
         total = numbers[:, 0].sum()
         shares = numbers / total
         mean = (shares * means).sum(dim=0)
         variance = (shares * (variances + (means - mean).square())).sum(dim=0)
-        scale = (variance + eps).rsqrt()
-        normed = (values - mean).mul_(scale)
         ctx.ranks = ranks
-        ctx.save_for_backward(normed, scale, total)
+        ctx.save_for_backward(values, weight, mean, (variance + eps).rsqrt(), total)
         ctx.mark_non_differentiable(mean, variance, total)
-        return normed, mean, variance, total
+        return batch_norm(values, mean, variance, weight, bias, eps=eps), mean, variance, total
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient, *_):
-        normed, scale, total = ctx.saved_tensors
-        own = torch.stack([gradient.sum(dim=0), (gradient * normed).sum(dim=0)])
-        mean, along = ctx.ranks.reduced(own) / total
-        return (gradient - mean).addcmul_(normed, along, value=-1).mul_(scale), None, None
+        values, weight, mean, scale, total = ctx.saved_tensors
+        _, along, sums = torch.ops.aten.native_batch_norm_backward(
+            gradient, values, weight, None, None, mean, scale, True, 0.0, [False, True, True]
+        )
+        of_values = None
+        if ctx.needs_input_grad[0]:
+            of_mean, of_scale = ctx.ranks.reduced(torch.stack([sums, along])) / total
+            factor = scale if weight is None else scale * weight
+            slope = -factor * scale * of_scale
+            shift, slope, factor = (
+                each.view(-1, *[1] * (values.ndim - 2))
+                for each in (-factor * of_mean - slope * mean, slope, factor)
+            )
+            of_values = torch.addcmul(shift, values, slope).addcmul_(gradient, factor)
+        return of_values, *((None, None) if weight is None else (along, sums)), None, None
 
 
 class _OverRanks:
@@ -49,12 +61,9 @@ class _OverRanks:
         ranks = _ranks.current()
         if not self.training or ranks.size == 1:
             return super().forward(rows)
-        values = rows.movedim(1, -1)
-        normed, mean, variance, total = _Normed.apply(values.flatten(0, -2), self.eps, ranks)
+        normed, mean, variance, total = _Normed.apply(rows, self.weight, self.bias, self.eps, ranks)
         self._follow(mean, variance * total / (total - 1))
-        if self.affine:
-            normed = torch.addcmul(self.bias, normed, self.weight)
-        return normed.view_as(values).movedim(-1, 1)
+        return normed
 
     @torch.no_grad()
     def _follow(self, mean, variance):

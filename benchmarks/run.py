@@ -66,7 +66,7 @@ QUICK = {
         "CLASSES": (10, 100),
         "COMPONENTS": (1, 10),
     },
-    "sharded": {"N_ROWS": 200, "WIDTHS": (8, 16), "UNITS": (8,), "BATCH_SIZE": 40, "N_TURNS": 1},
+    "sharded": {"N_ROWS": 200, "WIDTHS": (16, 20), "UNITS": (8,), "BATCH_SIZE": 40, "N_TURNS": 1},
     "wide": {"SHAPES": ((50, (200, 300)),)},
     "sequences": {"N_ROWS": 60, "N_NEW": 60, "ON_MEANS": ["CCA"], "BY_STEPS": {"Contrastive": {}}},
     "step_memory": {"LARGE": (60, 10, (8, 16)), "METHODS": ("SDCCA",)},

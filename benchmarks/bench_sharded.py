@@ -14,7 +14,6 @@ import os
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 
 import numpy as np
 from _common import Row, Table, write
@@ -116,7 +115,9 @@ def work(rank, folder, sizes):
             seconds = torch.zeros(N_EPOCHS - 1, 2)
             if rank < n_ranks:
                 own = slice(rank, None, n_ranks)
-                told, losses[name] = train({key: rows[own] for key, rows in X.items()}, y[own], n_ranks)
+                told, losses[name] = train(
+                    {key: rows[own] for key, rows in X.items()}, y[own], n_ranks
+                )
                 seconds = torch.tensor(told[1:])  # the first epoch warms up
             dist.all_reduce(seconds, dist.ReduceOp.MAX)
             runs[name].append(seconds.numpy())

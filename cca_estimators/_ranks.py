@@ -51,8 +51,9 @@ class Alone:
         """Return what all ranks have gathered, which has a method `merge`."""
         return part
 
-    def add_up(self, tensors):
-        """Replace tensors by their sums over all ranks."""
+    def adding_up(self, weights):
+        """Return a context which replaces the gradients that weights get in it by their sums."""
+        return nullcontext()
 
     def own(self, rows, n_rows):
         """Return one's own of joined rows."""

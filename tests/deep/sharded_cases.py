@@ -68,6 +68,28 @@ def normalised(rank, norm, rows):
     return [rows.grad.numpy(), *figures]
 
 
+def weight_gradients(rank, rows, large):
+    """Return the gradients of weights by the rows of all ranks, and again by one's own."""
+    rows = torch.from_numpy(rows)
+    first, last, turned, unused = (
+        nn.Parameter(torch.linspace(-1, 1, n * m, dtype=rows.dtype).view(n, m))
+        for n, m in ((4, 6), (6, 2), (2, 3), (3, 3))
+    )
+    weights = [first, last, nn.Parameter(turned.detach().T), unused]
+
+    def descend():
+        outputs = (rows @ first).tanh() @ last @ weights[2].T
+        outputs.square().sum().backward()
+
+    with mock.patch.object(sharded, "_LARGE", large), sharded.together(rank is not None):
+        with _ranks.current().adding_up(weights):
+            descend()
+        of_all = [weight.grad.numpy().copy() for weight in weights[:3]]
+        descend()  # adds to them what is one's own
+    own = [weight.grad.numpy() - grad for weight, grad in zip(weights, of_all, strict=False)]
+    return of_all, own, unused.grad
+
+
 class JoinedBatches:
     """The batches of several ranks, one below the other: as each of them draws its own."""
 

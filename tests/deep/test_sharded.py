@@ -16,6 +16,7 @@ from sharded_cases import (
     killed,
     normalised,
     outputs_in_float64,
+    weight_gradients,
 )
 from sklearn.base import clone
 from torch import nn
@@ -36,6 +37,7 @@ from cca_estimators import (
     Contrastive,
 )
 from cca_estimators.datasets import load_spoken_digits, make_views
+from cca_estimators.deep.towers import MLPTower
 from cca_estimators.deep.training.sharded import check_version
 
 pytestmark = needs_ranks
@@ -92,12 +94,28 @@ def test_batches_are_normalised_by_the_rows_of_all(ranks, norm, shape):
             np.testing.assert_allclose(figure, expected_figure, atol=1e-12)
 
 
+@pytest.mark.parametrize("large", [1, 10, 1000])
+def test_gradients_of_weights_are_added_up_once(ranks, large):
+    rows = np.random.default_rng(0).normal(size=(50, 4))
+    whole, _, _ = weight_gradients(None, rows, large)
+    for own, told in zip(
+        HALVES, ranks(weight_gradients, [rows[:20], rows[20:]], large), strict=True
+    ):
+        of_all, later, unused = told
+        alone, _, _ = weight_gradients(None, rows[own], large)
+        for gradient, expected in zip([*of_all, *later], [*whole, *alone], strict=True):
+            np.testing.assert_allclose(gradient, expected, atol=1e-12)
+        assert unused is None
+
+
 ONE = {"hidden_layer_sizes": (8,), "dropout": 0.0, "max_epochs": 1, "batch_size": 40}
 ONE |= {"random_state": 0, "device": "cpu"}
 METHODS = [
     DCCA(3, **ONE),
     DCCA(3, autoencoder_weight=0.5, **ONE),
     CDCCA(3, **ONE),
+    CDCCA(3, towers={"audio": MLPTower(6, (8,), 2), "visual": MLPTower(8, (8, 5), 2)}, **ONE),
+    CDCCA(3, towers={"audio": MLPTower(6, (8,), 2), "visual": nn.Linear(8, 2)}, **ONE),
     TNNCCCA(4, **ONE),
     TNNCCCA(4, mining="random", first="ccca", n_folds=3, **ONE),
     TNNCCCA(4, first=CKCCA(approx="nystroem", n_landmarks=40, random_state=0), **ONE),

@@ -17,6 +17,7 @@ from cca_estimators.deep.training.at_rest import at_rest
 from cca_estimators.deep.training.batches import InMemoryBatches, RowSubset
 from cca_estimators.deep.training.captured import CapturedStep, CudaGraph
 from cca_estimators.deep.training.draws import Draws, draws_by_itself, global_generators
+from cca_estimators.deep.training.norms import in_step
 
 EMBEDDED_ROWS, _EMBEDDED_BYTES = 4096, 2**25
 _PRODUCT_ROWS = 64
@@ -43,7 +44,7 @@ class Towers(nn.Module):
 
     def forward(self, **views):
         """Return the outputs of all views, in the order of the names."""
-        return tuple(self.tower(name)(views[name]) for name in self.names)
+        return tuple(in_step(self.towers, [views[name] for name in self.names]))
 
 
 class TrainingSet(NamedTuple):
@@ -240,9 +241,9 @@ class Net(NeuralNet):
         if self.ranks_.size == 1:
             loss.backward()
             return
-        (loss / self.ranks_.size).backward()
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        self.ranks_.add_up([weight.grad for weight in weights if weight.grad is not None])
+        with self.ranks_.adding_up(weights):
+            (loss / self.ranks_.size).backward()
 
     def notify(self, method_name, **kwargs):
         """Call the callbacks, each of which is by itself: what it fits concerns no other rank."""

@@ -160,13 +160,15 @@ class Ranks(_ranks.Alone):
     def gathered(self, value):
         """See `Alone`."""
         values = [None] * self.size
-        self._called(dist.all_gather_object, values, value)
+        with self._connected() as group:
+            dist.all_gather_object(values, value, group=group)
         return values
 
     def of(self, rank, value):
         """See `Alone`."""
         box = [value if rank == self.rank else None]
-        self._called(dist.broadcast_object_list, box, rank)
+        with self._connected() as group:
+            dist.broadcast_object_list(box, rank, group=group)
         return box[0]
 
     def merged(self, part):
@@ -176,18 +178,35 @@ class Ranks(_ranks.Alone):
             merged.merge(self.of(rank, part))
         return merged
 
-    def add_up(self, tensors):
-        """See `Alone`; large tensors where they are, the others by one collective."""
-        large = [each.numel() >= _LARGE and each.is_contiguous() for each in tensors]
-        for tensor in compress(tensors, large):
-            self._reduce(tensor)
-        others = list(compress(tensors, map(not_, large)))
-        if others:
-            flat = torch.cat([tensor.reshape(-1) for tensor in others])
+    @contextmanager
+    def adding_up(self, weights):
+        """See `Alone`; large gradients while others are computed, the rest by one collective."""
+        under_way = []
+        large = [weight.numel() >= _LARGE and weight.is_contiguous() for weight in weights]
+        hooks = [
+            weight.register_post_accumulate_grad_hook(
+                lambda weight: under_way.append(self._begun(weight.grad))
+            )
+            for weight in compress(weights, large)
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self._add_up([weight.grad for weight in compress(weights, map(not_, large))])
+        for work in under_way:
+            with self._connected():
+                work.wait()
+
+    def _add_up(self, gradients):
+        gradients = [gradient for gradient in gradients if gradient is not None]
+        if gradients:
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
             self._reduce(flat)
-            parts = flat.split([tensor.numel() for tensor in others])
-            for tensor, part in zip(others, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+            parts = flat.split([gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def reduced(self, tensor):
         """Return the sum over all ranks, without a gradient."""
@@ -210,22 +229,32 @@ class Ranks(_ranks.Alone):
     def _sizes(self, number):
         """Return a number of each rank; none goes on before all have come."""
         numbers = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
-        self._called(dist.all_gather, numbers, torch.tensor([number]))
+        with self._connected() as group:
+            dist.all_gather(numbers, torch.tensor([number]), group=group)
         return [int(number) for number in numbers]
 
     def _reduce(self, tensor):
         """Add up a tensor over all ranks where it is."""
-        if tensor.device.type == "cpu":
-            self._called(dist.all_reduce, tensor)
-        else:
-            self._sizes(0)
-            dist.all_reduce(tensor)
+        with self._connected():
+            self._begun(tensor).wait()
 
-    def _called(self, collective, *args):
+    def _begun(self, tensor):
+        """Begin to add up a tensor over all ranks where it is; return what to wait for."""
+        if tensor.device.type != "cpu":
+            self._sizes(0)
+            return dist.all_reduce(tensor, async_op=True)
+        with self._connected() as group:
+            return dist.all_reduce(tensor, group=group, async_op=True)
+
+    @contextmanager
+    def _connected(self):
+        """Give the group; what fails in it is the end of another rank."""
         if not self._groups:
             raise _gone_error(None)
         try:
-            collective(*args, group=self._groups[0])
+            yield self._groups[0]
+        except RankGoneError:
+            raise
         except RuntimeError as error:
             raise _gone_error(error) from error
 

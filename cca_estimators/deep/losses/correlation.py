@@ -107,14 +107,15 @@ def category_correlation_loss(x, y, labels, pair_weight=0.2, ridge=1e-3, n_class
     """
     x, y = _float64(x), _float64(y)
     members = _members(labels.to(x.device), n_classes)
-    counts, x_sums, y_sums = _added_up(members.sum(dim=0), members.T @ x, members.T @ y)
+    (counts,) = _added_up(members.sum(dim=0))
     n_pairs = counts.square().sum()
-    x_mean, y_mean = counts @ x_sums / n_pairs, counts @ y_sums / n_pairs
-    x_sums, y_sums = x_sums - torch.outer(counts, x_mean), y_sums - torch.outer(counts, y_mean)
-    x, y = x - x_mean, y - y_mean
     weights = (members @ counts / n_pairs)[:, None]
+    x_mean, y_mean = _added_up((weights * x).sum(dim=0), (weights * y).sum(dim=0))
+    x, y = x - x_mean, y - y_mean
     weighted = weights * x
-    xx, yy, pairs = _added_up(weighted.T @ x, (weights * y).T @ y, weighted.T @ y)
+    xx, yy, pairs, x_sums, y_sums = _added_up(
+        weighted.T @ x, (weights * y).T @ y, weighted.T @ y, members.T @ x, members.T @ y
+    )
     cross = pair_weight * pairs + (1 - pair_weight) * (x_sums.T @ y_sums / n_pairs)
     return _minus_correlations(xx, yy, cross, ridge)
 

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from sharded_cases import (
     ADDED_UP,
     JOINED,
@@ -35,9 +36,11 @@ from cca_estimators import (
     UCAL,
     UGACH,
     Contrastive,
+    _ranks,
 )
 from cca_estimators.datasets import load_spoken_digits, make_views
 from cca_estimators.deep.towers import MLPTower
+from cca_estimators.deep.training.norms import in_step, over_ranks
 from cca_estimators.deep.training.sharded import check_version
 
 pytestmark = needs_ranks
@@ -92,6 +95,37 @@ def test_batches_are_normalised_by_the_rows_of_all(ranks, norm, shape):
         np.testing.assert_allclose(gradient, expected[own], atol=1e-12)
         for figure, expected_figure in zip(figures, whole, strict=True):
             np.testing.assert_allclose(figure, expected_figure, atol=1e-12)
+
+
+class Twins(_ranks.Alone):
+    """Two ranks of the same rows."""
+
+    size = 2
+
+    def stacked(self, tensor):
+        return torch.stack([tensor, tensor])
+
+    def reduced(self, tensor):
+        return 2 * tensor
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_perceptrons_in_step_are_each_by_itself(frozen):
+    towers = [MLPTower(n_features, (7, 5), 2).double() for n_features in (4, 6)]
+    for weight in towers[0].parameters():
+        weight.requires_grad_(not frozen)
+    twins = over_ranks(nn.ModuleList(copy.deepcopy(towers)))
+    rows = [torch.randn(20, n_features, dtype=torch.float64) for n_features in (4, 6)]
+    with _ranks.among(Twins()):
+        outputs = in_step(twins, rows)
+        sum(each.pow(3).sum() for each in outputs).backward()
+    expected = [tower(each) for tower, each in zip(towers, rows, strict=True)]
+    sum(each.pow(3).sum() for each in expected).backward()
+    for each, alone in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(each, alone)
+    for tower, twin in zip(towers, twins, strict=True):
+        for weight, its_twin in zip(tower.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(its_twin.grad, weight.grad)
 
 
 @pytest.mark.parametrize("large", [1, 10, 1000])

@@ -318,17 +318,17 @@ def spoken_digits():
     "name", ["CDCCA", "DCCA", "TNNCCCA", "Contrastive", "ACMR", "UCAL", "AGAH"]
 )
 def test_fits_by_default_are_as_good(request, ranks, name):
-    """Within .01, or what the draw of the batches leaves of it: that of DCCA alone has .02."""
+    """Within .01, or three standard errors: by the draw of batches alone DCCA differs by .02."""
     if not request.config.getoption("--long"):
         pytest.skip("a small one is above")
     X, y, test = spoken_digits()
     parts, gains = shards(X, y, len(y) // 2), []
-    for seed in range(5):
+    for seed in range(10):
         method = getattr(cca_estimators, name)(random_state=seed, device="cpu")
         first, second = ranks(fitted, clone(method).set_params(sharded=True), *parts)
         same_on_both(first, second, X=test[0])
         gains.append(first.score(*test) - method.fit(X, y).score(*test))
-    assert abs(np.mean(gains)) < max(0.01, 2 * np.std(gains, ddof=1) / len(gains) ** 0.5)
+    assert abs(np.mean(gains)) < max(0.01, 3 * np.std(gains, ddof=1) / len(gains) ** 0.5)
 
 
 @pytest.mark.slow

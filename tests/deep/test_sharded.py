@@ -98,14 +98,16 @@ def test_batches_are_normalised_by_the_rows_of_all(ranks, norm, shape):
 
 
 class Twins(_ranks.Alone):
-    """Two ranks of the same rows."""
+    """Two ranks of the same rows, and how often they exchange something."""
 
-    size = 2
+    size, n_exchanges = 2, 0
 
     def stacked(self, tensor):
+        self.n_exchanges += 1
         return torch.stack([tensor, tensor])
 
     def reduced(self, tensor):
+        self.n_exchanges += 1
         return 2 * tensor
 
 
@@ -116,11 +118,13 @@ def test_perceptrons_in_step_are_each_by_itself(frozen):
         weight.requires_grad_(not frozen)
     twins = over_ranks(nn.ModuleList(copy.deepcopy(towers)))
     rows = [torch.randn(20, n_features, dtype=torch.float64) for n_features in (4, 6)]
-    with _ranks.among(Twins()):
+    ranks = Twins()
+    with _ranks.among(ranks):
         outputs = in_step(twins, rows)
         sum(each.pow(3).sum() for each in outputs).backward()
     expected = [tower(each) for tower, each in zip(towers, rows, strict=True)]
     sum(each.pow(3).sum() for each in expected).backward()
+    assert ranks.n_exchanges == 5  # of three layers, and of two on the way back
     for each, alone in zip(outputs, expected, strict=True):
         torch.testing.assert_close(each, alone)
     for tower, twin in zip(towers, twins, strict=True):

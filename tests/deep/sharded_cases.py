@@ -75,16 +75,18 @@ def weight_gradients(rank, rows, large):
         nn.Parameter(torch.linspace(-1, 1, n * m, dtype=rows.dtype).view(n, m))
         for n, m in ((4, 6), (6, 2), (2, 3), (3, 3))
     )
-    weights = [first, last, nn.Parameter(turned.detach().T), unused]
+    wide = nn.Parameter(torch.zeros(1_000_000, dtype=rows.dtype))  # takes a while to be added up
+    weights = [first, last, nn.Parameter(turned.detach().T), wide, unused]
 
     def descend():
+        apart = rows.sum() * wide.sum()  # first here, last on the way back
         outputs = (rows @ first).tanh() @ last @ weights[2].T
-        outputs.square().sum().backward()
+        (outputs.square().sum() + apart).backward()
 
     with mock.patch.object(sharded, "_LARGE", large), sharded.together(rank is not None):
         with _ranks.current().adding_up(weights):
             descend()
-        of_all = [weight.grad.numpy().copy() for weight in weights[:3]]
+        of_all = [weight.grad.numpy().copy() for weight in weights[:4]]
         descend()  # adds to them what is one's own
     own = [weight.grad.numpy() - grad for weight, grad in zip(weights, of_all, strict=False)]
     return of_all, own, unused.grad

@@ -132,7 +132,7 @@ def test_perceptrons_in_step_are_each_by_itself(frozen):
             torch.testing.assert_close(its_twin.grad, weight.grad)
 
 
-@pytest.mark.parametrize("large", [1, 10, 1000])
+@pytest.mark.parametrize("large", [1, 10, 10**7])
 def test_gradients_of_weights_are_added_up_once(ranks, large):
     rows = np.random.default_rng(0).normal(size=(50, 4))
     whole, _, _ = weight_gradients(None, rows, large)

@@ -185,7 +185,7 @@ class Ranks(_ranks.Alone):
         large = [weight.numel() >= _LARGE and weight.is_contiguous() for weight in weights]
         hooks = [
             weight.register_post_accumulate_grad_hook(
-                lambda weight: under_way.append(self._begun(weight.grad))
+                lambda weight: under_way.append(self._begin(weight.grad))
             )
             for weight in compress(weights, large)
         ]
@@ -196,8 +196,7 @@ class Ranks(_ranks.Alone):
                 hook.remove()
         self._add_up([weight.grad for weight in compress(weights, map(not_, large))])
         for work in under_way:
-            with self._connected():
-                work.wait()
+            self._finish(work)
 
     def _add_up(self, gradients):
         gradients = [gradient for gradient in gradients if gradient is not None]
@@ -235,16 +234,19 @@ class Ranks(_ranks.Alone):
 
     def _reduce(self, tensor):
         """Add up a tensor over all ranks where it is."""
-        with self._connected():
-            self._begun(tensor).wait()
+        self._finish(self._begin(tensor))
 
-    def _begun(self, tensor):
+    def _begin(self, tensor):
         """Begin to add up a tensor over all ranks where it is; return what to wait for."""
         if tensor.device.type != "cpu":
             self._sizes(0)
             return dist.all_reduce(tensor, async_op=True)
         with self._connected() as group:
             return dist.all_reduce(tensor, group=group, async_op=True)
+
+    def _finish(self, work):
+        with self._connected():
+            work.wait()
 
     @contextmanager
     def _connected(self):
@@ -253,8 +255,6 @@ class Ranks(_ranks.Alone):
             raise _gone_error(None)
         try:
             yield self._groups[0]
-        except RankGoneError:
-            raise
         except RuntimeError as error:
             raise _gone_error(error) from error
 

@@ -36,16 +36,15 @@ def new_towers(method, X):
     return Towers({name: method._tower(rows.shape[1:]) for name, rows in X.items()})
 
 
-def raw_loop(method, X, y, objective):
+def raw_loop(towers, X, y, objective, batch_size):
     """Train for one epoch: select a batch, forward, loss, backward, step."""
-    towers = new_towers(method, X)
     optimiser = torch.optim.AdamW(towers.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
     views = {name: torch.from_numpy(rows) for name, rows in X.items()}
     codes = torch.from_numpy(y)
 
     def epoch():
         towers.train()
-        for index in torch.randperm(len(codes)).tensor_split(-(-len(codes) // method.batch_size)):
+        for index in torch.randperm(len(codes)).tensor_split(-(-len(codes) // batch_size)):
             batch = {name: rows.index_select(0, index) for name, rows in views.items()}
             loss = objective(towers(**batch), codes.index_select(0, index), batch)
             optimiser.zero_grad()
@@ -89,7 +88,7 @@ def ours(method, X, y):
 
 
 def raw_fit(method, X, y):
-    epoch = raw_loop(method, X, y, PairObjective(1e-3))
+    epoch = raw_loop(new_towers(method, X), X, y, PairObjective(1e-3), method.batch_size)
     for _ in range(N_EPOCHS):
         epoch()
 
@@ -163,8 +162,9 @@ def make_data():
 def against_peers(title, sizes, batch_size, n_threads):
     X, y = make_data()
     method = CDCCA(10, hidden_layer_sizes=sizes, batch_size=batch_size, batch_norm=False)
+    objective = CategoryObjective(0.2, 1e-3, N_CLASSES)
     candidates = {
-        "raw PyTorch loop": raw_loop(method, X, y, CategoryObjective(0.2, 1e-3, N_CLASSES)),
+        "raw PyTorch loop": raw_loop(new_towers(method, X), X, y, objective, batch_size),
         "ours": ours(method, X, y),
         "skorch net with its defaults": default_skorch(method, X, y),
     }

@@ -6,7 +6,7 @@ towers: there each process has the loss and the statistics of its own rows alone
 objective, and nothing but gradients is exchanged. The limit is the same loop where each process
 trains by itself. Candidates run in turns, in the same two processes, of which one waits where it is
 not needed. Each keeps to a core of its own, unless the row says otherwise. CPU seconds are those of
-the process that took most; the result is the loss after the last epoch.
+the process that took most; the result is the loss after the last epoch of a fit.
 """
 
 import multiprocessing
@@ -68,34 +68,27 @@ def fit(X, y, n_ranks):
 
 
 def loop(X, y, n_ranks, exchange=True):
-    """Train by a bare loop; return wall and CPU seconds of each epoch, and the last loss."""
+    """Train by a bare loop; return wall and CPU seconds of each epoch, and no loss."""
     import torch
+    from bench_epoch import raw_loop
 
     from cca_estimators.deep.correlation import CategoryObjective
     from cca_estimators.deep.towers import MLPTower
     from cca_estimators.deep.training.net import Towers
 
     torch.manual_seed(0)
-    towers = Towers(
-        {name: MLPTower(rows.shape[1], UNITS, N_CLASSES - 1) for name, rows in X.items()}
-    )
-    optimiser = torch.optim.AdamW(towers.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
+    n_outputs = N_CLASSES - 1
+    model = Towers({name: MLPTower(rows.shape[1], UNITS, n_outputs) for name, rows in X.items()})
+    if n_ranks > 1 and exchange:
+        model = torch.nn.parallel.DistributedDataParallel(model)
     objective = CategoryObjective(0.2, 1e-3, N_CLASSES)
-    views, codes = {name: torch.from_numpy(rows) for name, rows in X.items()}, torch.from_numpy(y)
-    model = (
-        torch.nn.parallel.DistributedDataParallel(towers) if n_ranks > 1 and exchange else towers
-    )
+    epoch = raw_loop(model, X, y, objective, BATCH_SIZE // n_ranks)
     seconds = []
     for _ in range(N_EPOCHS):
         start = time.perf_counter(), time.process_time()
-        for index in torch.randperm(len(codes)).split(BATCH_SIZE // n_ranks):
-            batch = {name: rows.index_select(0, index) for name, rows in views.items()}
-            loss = objective(model(**batch), codes.index_select(0, index), batch)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+        epoch()
         seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    return seconds, loss.item()
+    return seconds, None
 
 
 def work(rank, folder, sizes):
@@ -156,7 +149,7 @@ def tables():
         "DistributedDataParallel": gain(loop_alone, averaged),
         "each by itself": gain(loop_alone, apart),
     }
-    return [Table(title, rows, ("torch",), 1, gains)]
+    return [Table(title, rows, (), 1, gains)]
 
 
 def gain(one, two):
